@@ -33,7 +33,15 @@ const NOBODY: OtherConnections = { isInUse: false, isWalIndexShared: false, isWa
 const CONFIRMATIONS = 3;
 const CONFIRM_MS = 2;
 /** Failures to open a -shm that last: there is none, walrust may not open it, or it is no regular file. */
-const UNSHARED = new Set(["ENOENT", "EACCES", "EPERM", "EROFS", "ELOOP", "ENXIO", "EISDIR"]);
+const UNSHARED: ReadonlySet<string> = new Set([
+  "ENOENT",
+  "EACCES",
+  "EPERM",
+  "EROFS",
+  "ELOOP",
+  "ENXIO",
+  "EISDIR",
+]);
 
 /** The pauses between the queries that must all find a foreign wal-index, in ms. */
 export type ConfirmationWaits = readonly number[];

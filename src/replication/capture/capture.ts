@@ -22,6 +22,7 @@ import { lockPgno, type Txid } from "../../format/types.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { type SumBatch, SumUpdate } from "../../local/page-sums.ts";
 import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
+import { SpoolLog } from "../../local/spool-log.ts";
 import {
   type DatabaseFile,
   type DatabaseState,
@@ -185,6 +186,7 @@ function writeIncrement(
     walSalt2: tail.position.salt2,
     nodeId: 0n,
   };
+  if (live.usesLogs === true) live.log ??= new SpoolLog(live.paths.spoolFolder);
   const spool = new SpoolWriter(live.paths.spoolFolder, 0, txid, txid, live.log);
   let sums: SumUpdate | null = null;
   try {

@@ -25,7 +25,9 @@ export interface Captured {
   isBucketUnchecked?: boolean;
   /** Nor has the bucket confirmed the state, which was copied here. */
   isUnconfirmedCopy?: boolean;
-  /** Takes small increments; without it, each has a file of its own. */
+  /** Whether small increments lie in logs; otherwise each has a file of its own. */
+  usesLogs?: boolean;
+  /** Takes small increments, from the first one on: an idle database has none. */
   log?: SpoolLog | null;
   /**
    * The bucket may hold links up to this TXID, although their files wait: an earlier process has sent them

@@ -14,7 +14,6 @@ import type { AttachTarget } from "../../discovery/attach-target.ts";
 import { errorMessage } from "../../errors.ts";
 import { formatChecksum } from "../../format/ltx.ts";
 import { sentRetentionMs } from "../../local/spool-cache.ts";
-import { SpoolLog } from "../../local/spool-log.ts";
 import { type Attached, adopt } from "../attach/adopt.ts";
 import { type AttachResult, attach } from "../attach/attach.ts";
 import { detachedCapturesOrNull } from "../attach/detached-captures.ts";
@@ -194,7 +193,7 @@ export class Attachment {
     const attached = await attaches.runPatiently(work, ATTACH_PATIENCE_MS, env, until);
     const { live } = attached;
     // Without copies of uploaded files, each has a file of its own, which its upload removes.
-    if (sentRetentionMs(config.cache) > 0) live.log = new SpoolLog(live.paths.spoolFolder);
+    live.usesLogs = sentRetentionMs(config.cache) > 0;
     this.#live = live;
     this.#detached = null;
     this.#isDetachedRefused = false;

@@ -40,6 +40,7 @@ import { findLeftovers, removeLeftover } from "./file-leftovers.ts";
 import { isTemporaryName, putFile } from "./file-put.ts";
 import { readFileMetadata, readSidecarTextOrNull, SIDECAR_SUFFIX } from "./file-sidecar.ts";
 import { isObjectName, type Walk, walkFolders, walkObjects } from "./file-walk.ts";
+import { FolderMemory } from "./folder-memory.ts";
 
 /** A deletion removes temporary files of this age in its folder: a crash left them. */
 const TEMPORARY_AGE_MAX_MS = 24 * 3600 * 1000;
@@ -75,7 +76,7 @@ export class FileStore implements ObjectStore {
 
   #hasSeenRoot = false;
   /** The folders that this store has put objects into. */
-  readonly #folders = new Set<string>();
+  readonly #folders = new FolderMemory();
   readonly #specialFiles = new Set<string>();
 
   constructor(options: FileStoreOptions) {

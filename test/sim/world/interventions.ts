@@ -163,11 +163,13 @@ function sqliteError(code: string): SQLiteError {
   throw new Error("SQLite accepted a statement that is none");
 }
 
-/** The last two names of a path, with the random part of temporary names left out. */
+/** The last two names of a path, without what another process would choose otherwise. */
 export function shortPath(path: string): string {
   return path
     .split("/")
     .slice(-2)
     .join("/")
-    .replace(/\.[0-9a-f]{16}\.tmp$/, ".tmp");
+    .replace(/\.[0-9a-f]{16}\.tmp$/, ".tmp")
+    .replace(/\bwalrust-(sim-)?[A-Za-z0-9]{6}(?=\/|$)/, "walrust-$1…")
+    .replace(/\bwalrust-\d+-\d+\.sock$/, "walrust-….sock");
 }
