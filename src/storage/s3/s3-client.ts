@@ -260,6 +260,7 @@ export class S3Client {
       action: request.action,
       status,
       s3Code,
+      isOfBucket: request.fullKey === null,
       twiceNamed: this.#options.address.twiceNamed,
       through: this.#through,
       s3Message: (xmlTextOrNull(xml, "Message") ?? "").slice(0, 300),

@@ -18,6 +18,8 @@ export interface S3Failure {
   readonly requestId: string;
   /** The region of the bucket, if the answer names it. */
   readonly bucketRegion: string | null;
+  /** Whether the request is about the bucket, such as a listing: then 404 says nothing of an object. */
+  readonly isOfBucket?: boolean;
   /** The wait that the store asks for before the next request, if any. */
   readonly retryAfterMs?: number | null;
   /** The bucket, if the endpoint names it too. */
@@ -70,6 +72,7 @@ const HINTS: Readonly<Record<string, string>> = {
 /** The error for an answer. */
 export function s3Error(failure: S3Failure): WalrustError {
   const { action, status, s3Code, s3Message, requestId, retryAfterMs = null, through = "" } = failure;
+  const { isOfBucket = false } = failure;
   const details = s3Message === "" || s3Message === s3Code ? "" : `(${s3Message})`;
   // An answer with S3's code is the store's own, whatever is in between.
   const way = s3Code === "" ? through : "";
@@ -77,7 +80,7 @@ export function s3Error(failure: S3Failure): WalrustError {
   const isBucketMissing = s3Code === "NoSuchBucket";
   const reason = isBucketMissing ? `the bucket does not exist (${status})` : `the store answered ${answer}`;
   const hint = hintFor(failure);
-  return new WalrustError(errorCodeFor(status, s3Code), `Cannot ${action}: ${reason}`, {
+  return new WalrustError(errorCodeFor(status, s3Code, isOfBucket), `Cannot ${action}: ${reason}`, {
     ...(hint === undefined ? {} : { hint }),
     context: {
       [ANSWER_STATUS]: status,
@@ -89,11 +92,11 @@ export function s3Error(failure: S3Failure): WalrustError {
   });
 }
 
-function errorCodeFor(status: number, s3Code: string): ErrorCode {
+function errorCodeFor(status: number, s3Code: string, isOfBucket: boolean): ErrorCode {
   if (s3Code === "NoSuchBucket") return "missing-bucket";
   if (s3Code === "NoSuchUpload" || RETRYABLE_CODES.has(s3Code)) return "storage";
   if (AUTH_CODES.has(s3Code) || status === 401 || status === 403) return "auth";
-  if (status === 404) return "not-found";
+  if (status === 404 && !isOfBucket) return "not-found";
   if (status === 412) return "precondition";
   return "storage";
 }

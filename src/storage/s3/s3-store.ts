@@ -455,7 +455,7 @@ export class S3Store implements ObjectStore {
     try {
       await this.#client.send({ action: this.#action("use", ""), method: "HEAD", fullKey: null, signal });
     } catch (error) {
-      if (!hasCode(error, "not-found")) return;
+      if (answerStatusOf(error) !== 404) return;
       throw new WalrustError("missing-bucket", `Cannot use ${this.url}: the bucket does not exist`, {
         hint: "Check the bucket's name and the endpoint; walrust does not create buckets.",
       });

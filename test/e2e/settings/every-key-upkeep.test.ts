@@ -3,7 +3,7 @@
  * walrust.toml: in the folders beside the database, and in the bucket.
  */
 import { afterEach, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
@@ -24,13 +24,18 @@ setDefaultTimeout(30_000);
 
 afterEach(closeApplications);
 
-/** The captured files below a folder, with their sizes. */
+/** The captured files below a folder, with their sizes; a log of increments counts once for each. */
 function captured(folder: string): number[] {
   if (!existsSync(folder)) return [];
-  const names = (readdirSync(folder, { recursive: true }) as string[]).filter((name) =>
-    name.endsWith(".ltx"),
-  );
-  return names.map((name) => statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0);
+  const names = readdirSync(folder, { recursive: true }) as string[];
+  return names.flatMap((name) => {
+    const path = join(folder, name);
+    const sizeBytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    if (name.endsWith(".ltx")) return [sizeBytes];
+    if (!name.endsWith(".ltxs")) return [];
+    const records = readFileSync(path, "latin1").split("WALRUSTL").slice(1);
+    return records.map(({ length }) => length);
+  });
 }
 
 /** Each commit soon becomes an increment. */

@@ -12,8 +12,10 @@ import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { fileDestination } from "../../support/servers/destinations.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-/** The default of --min-checkpoint-pages. */
-const MIN_CHECKPOINT_PAGES = 1_000;
+/**
+ * Four times as long as the goal that `scripts/beside.ts --case writers` measures: this machine may be busy.
+ */
+const USUAL_FRAMES_MAX = 16_000;
 const CHECKPOINTS = 6;
 
 test("watch beside two writers keeps the WAL short, and SIGKILL of all three loses no commit", async () => {
@@ -29,9 +31,8 @@ test("watch beside two writers keeps the WAL short, and SIGKILL of all three los
   const isEnough = (watch: WatchProcess): boolean => watch.eventsOf("checkpointed").length >= CHECKPOINTS;
   await first.waitFor("checkpoints", isEnough);
   await Promise.all([first.kill(), ...writers.map((writer) => writer.kill())]);
-  // A busy machine may let one WAL become longer; `scripts/beside.ts --case writers` measures the longest.
   const frames = first.eventsOf("checkpointed").map((event) => event.frames!);
-  expect(frames.toSorted((a, b) => a - b)[frames.length >> 1]).toBeLessThanOrEqual(4 * MIN_CHECKPOINT_PAGES);
+  expect(frames.toSorted((a, b) => a - b)[frames.length >> 1]).toBeLessThanOrEqual(USUAL_FRAMES_MAX);
   expect(first.eventsOf("re-anchored")).toEqual([]);
 
   writers = start();
