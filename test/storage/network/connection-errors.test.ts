@@ -116,7 +116,7 @@ describe("an endpoint that is not the store", () => {
 
   test("with the bucket in its URL is named as the cause", async () => {
     const error = await failure(`${server.url}/bucket`);
-    expect([error.code, error.retryable]).toEqual(["not-found", false]);
+    expect([error.code, error.retryable]).toEqual(["storage", false]);
     expect(error.hint).toBe(
       "Check the endpoint: it names the bucket bucket too. Give the endpoint without the bucket.",
     );
