@@ -138,7 +138,9 @@ test("compact ends with 5 when a source of a merge is damaged", async () => {
     const run = await runWalrust([...words, ...flags]);
     assertNoSlip(run);
     expect(run.exitCode).toBe(5);
-    expect(toldFailure(run).message).toMatch(/0000000000000002-[0-9a-f]{16}\.ltx.*SHA-256/);
+    // The clock decides which increments share the window of a merge, and so which one is read first.
+    const [damaged] = /[0-9a-f]{16}-[0-9a-f]{16}\.ltx(?=.*SHA-256)/.exec(toldFailure(run).message) ?? [];
+    expect(objects.slice(0, -1)).toContain(damaged!);
     if (flags.length > 0) expect(failureDocument(run)).toMatchObject({ code: "integrity", exit: 5 });
   }
   expect(readdirSync(folder).filter((name) => name.endsWith(".ltx"))).toEqual(objects);
