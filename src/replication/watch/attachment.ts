@@ -126,6 +126,8 @@ export class Attachment {
       return;
     }
     // The next attach judges them.
+    const message = `captured files are not sent while the database cannot be opened: ${reason}`;
+    this.context.env.log.warn(message, { database: this.target.name });
     this.#detached = null;
     this.#isDetachedRefused = true;
   }

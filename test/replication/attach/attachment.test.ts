@@ -17,8 +17,7 @@ import { recordingEnv } from "../../support/recording-log.ts";
 import { newDatabase, targetOf } from "../../support/runs/watch-run.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
-function attachmentOf(target: AttachTarget, url: string): Attachment {
-  const { env } = recordingEnv();
+function attachmentOf(target: AttachTarget, url: string, { env } = recordingEnv()): Attachment {
   const context = {
     store: new MemoryStore({ url }),
     env,
@@ -52,7 +51,8 @@ test("Attachment.keepDetached returns the failure of the disk, and later the cap
 test("captures of a closed file are not sent after a gap, which a power cut left before them", async () => {
   const { live } = spooledHistory(3);
   const { path, name, paths } = live;
-  const attachment = attachmentOf({ path, name, paths }, live.state!.destination);
+  const recording = recordingEnv();
+  const attachment = attachmentOf({ path, name, paths }, live.state!.destination, recording);
   for (const file of live.pending.slice(0, 2)) rmSync(file.path);
   attachment.keepDetached(true);
   const captured = attachment.captured!;
@@ -65,6 +65,8 @@ test("captures of a closed file are not sent after a gap, which a power cut left
   attachment.contradicted(outcome.reason);
   attachment.keepDetached(true);
   expect([attachment.captured, attachment.adoptReason]).toEqual([null, null]);
+  const said = recording.lines.map(({ level, message }) => `${level} ${message}`);
+  expect(said).toEqual([expect.stringMatching(/^warn captured files are not sent .*: the bucket/)]);
 });
 
 test("Attachment.adopt takes the pin again that was released while nothing could be captured", async () => {
