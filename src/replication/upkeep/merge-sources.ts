@@ -78,9 +78,20 @@ export async function openMergeSources(
   }
 }
 
-/** Closes sources and removes their temporary files. */
+/**
+ * Closes sources and removes their temporary files.
+ * @throws the first error, after every source is closed
+ */
 export function closeSources(sources: readonly MergeSource[]): void {
-  for (const source of sources) source.close();
+  const errors: unknown[] = [];
+  for (const source of sources) {
+    try {
+      source.close();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  if (errors.length > 0) throw errors[0];
 }
 
 /** A small source whose copy is in a log: its bytes are read once, and stay in memory for the merge. */

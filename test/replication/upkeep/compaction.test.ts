@@ -10,6 +10,7 @@ import { hex, nextChain, sha256 } from "../../../src/format/chain.ts";
 import { LtxDecoder } from "../../../src/format/ltx-decoder.ts";
 import { CHECKSUM_FLAG, type Checksum, type Txid } from "../../../src/format/types.ts";
 import { CompactionProgress, compactInto } from "../../../src/replication/upkeep/compaction.ts";
+import { closeSources, type MergeSource } from "../../../src/replication/upkeep/merge-sources.ts";
 import { FileStore } from "../../../src/storage/file/file-store.ts";
 import { encodeSample, type SamplePage, sampleHeader } from "../../format/samples.ts";
 import { failureOf } from "../../support/failure-of.ts";
@@ -174,6 +175,20 @@ test("compactInto of one large object that is damaged makes nothing and leaves n
   await flip(store.inner, key!, 9_000_000);
   expect((await failureOf(compactInto(target, 1, new CompactionProgress()))).code).toBe("integrity");
   expect([await keysAt(store, "app", 1), readdirSync(target.spoolFolder)]).toEqual([[], ["sent"]]);
+});
+
+test("closeSources closes all sources when one of them fails", () => {
+  const closed: string[] = [];
+  const source = (name: string, error: Error | null): MergeSource => ({
+    ...{ chain: null, previousChain: null, pageSizeBytes: null, read: () => 0 },
+    close() {
+      closed.push(name);
+      if (error !== null) throw error;
+    },
+  });
+  const sources = [source("a", new Error("first")), source("b", new Error("second")), source("c", null)];
+  expect(() => closeSources(sources)).toThrow("first");
+  expect(closed).toEqual(["a", "b", "c"]);
 });
 
 const LARGE_PAGE_SIZE = 4_096;
