@@ -69,8 +69,13 @@ const WRITE_LOCK_TIMEOUT_MS = 1000;
  * one try in each ms came in time for a third of the cycles, and the WAL grew to 28 times its length.
  */
 const LOCK_TRIES_PER_MS = 50;
-/** Frames that may be left for step 2: copying and syncing them takes a few ms. */
+/** Frames that may be left for step 2 in any case: copying and syncing them takes a few ms. */
 const LOCKED_FRAMES_MAX = 250;
+/**
+ * The time that step 2 may take by the pace of step 1. Every further round lets writers without pauses add a
+ * thousand frames.
+ */
+const LOCKED_MS_MAX = 15;
 /** The same in the last round, for a writer that is as fast as the copying. */
 const LAST_LOCKED_FRAMES_MAX = 4000;
 const ROUNDS_MAX = 4;
@@ -113,14 +118,23 @@ function isHeld(pin: Pin): boolean {
 }
 
 function runRounds(cycle: Cycle): Ending {
+  const { pin, env } = cycle;
   for (let round = 1; round <= ROUNDS_MAX; round++) {
-    const leftMax = round === ROUNDS_MAX ? LAST_LOCKED_FRAMES_MAX : LOCKED_FRAMES_MAX;
+    const startMs = env.monotonicMs();
+    const before = pin.walIndex()?.backfilled ?? 0;
     const ahead = copyAhead(cycle);
     if (ahead !== null) return ahead;
+    const copied = (pin.walIndex()?.backfilled ?? 0) - before;
+    const framesPerMs = copied / Math.max(1, env.monotonicMs() - startMs);
+    const leftMax = round === ROUNDS_MAX ? LAST_LOCKED_FRAMES_MAX : lockedFramesMax(framesPerMs);
     const ending = isLittleLeft(cycle.pin.walIndex(), leftMax) ? finish(cycle, leftMax) : null;
     if (ending !== null) return ending;
   }
   return { outcome: "busy", reason: "writers add frames faster than they can be copied" };
+}
+
+function lockedFramesMax(framesPerMs: number): number {
+  return Math.min(LAST_LOCKED_FRAMES_MAX, Math.max(LOCKED_FRAMES_MAX, LOCKED_MS_MAX * framesPerMs));
 }
 
 function isLittleLeft(index: WalIndexHeader | null, leftMax: number): boolean {
