@@ -233,7 +233,9 @@ export const measureWriters: Case = (site) =>
     const writers = [1, 2].map(() => scene.start("writer", { synchronous: "FULL" }));
     const walFrames = await scene.pass();
     const commits = await Promise.all(writers.map((writer) => scene.end(writer)));
-    const events = scene.events("checkpointed");
+    const checkpointed = scene.events("checkpointed").map(({ frames }) => frames);
+    const ofLimit = (share: number): number =>
+      quantile(checkpointed.toSorted(ascending), share) / MIN_CHECKPOINT_PAGES;
     const catchUpMs = await scene.catchUp();
     const lagMs = scene
       .events("uploaded")
@@ -244,7 +246,8 @@ export const measureWriters: Case = (site) =>
       walMaxFrames: walFrames,
       ...{ catchUpMs, uploadLagP99Ms: quantile(lagMs, 0.99), uploadLagMaxMs: quantile(lagMs, 1) },
       ofMinCheckpointPages: walFrames / MIN_CHECKPOINT_PAGES,
-      checkpointCount: events.length,
+      ...{ p50OfMinCheckpointPages: ofLimit(0.5), p99OfMinCheckpointPages: ofLimit(0.99) },
+      checkpointCount: checkpointed.length,
       commitCount: commits.reduce((sum, { count }) => sum + count, 0),
       commitP50Ms: Math.max(...commits.map(({ p50Ms }) => p50Ms)),
       commitP99Ms: Math.max(...commits.map(({ p99Ms }) => p99Ms)),

@@ -11,6 +11,7 @@ import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { BlockingBudget } from "../context/blocking-budget.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type CaptureOutcome, capture, type TimedIndex, timedIndexOf } from "./capture.ts";
+import { type CheckpointObstacle, CheckpointPace } from "./checkpoint-pace.ts";
 import { emptyWalIfUnused, recordFile, recordRest, renewWalIndexIfUnused } from "./empty-wal.ts";
 import { detectOverwrite, type FileNews, OVERWRITTEN } from "./file-changes.ts";
 import type { LiveDatabase } from "./live-database.ts";
@@ -23,13 +24,10 @@ import { UNSEEN, WalIndexCheck } from "./wal-index-check.ts";
  */
 const MARK_FRAMES = 500;
 const MARK_INTERVAL_MS = 1_000;
-/** The longest that an attempt for the write lock blocks the loop; it doubles while attempts fail. */
-const FIRST_LOCK_BUDGET_MS = 10;
-const MAX_LOCK_BUDGET_MS = 1_000;
 /** A shorter attempt after failed ones is not worth the copying before it. */
 const USEFUL_LOCK_MS = 100;
-const BUSY_PAUSE_MS = 50;
-const PARTIAL_PAUSE_MS = 1_000;
+/** After the last capture the pace of checkpoints is forgotten. */
+const PACE_REST_MS = 10_000;
 const CHECK_INTERVAL_MS = 1_000;
 /**
  * Between two checks of the files where events tell of each file that is removed, replaced or overwritten: an
@@ -64,16 +62,17 @@ export type { PollOutcome };
 export class WalPoller {
   #lastCaptureMs = Number.NEGATIVE_INFINITY;
   #lastCycleMs: number;
-  #nextCycleMs = 0;
+  #checkpointDueMs = Number.POSITIVE_INFINITY;
   #nextMarkMs = 0;
   #checkedMs = Number.NEGATIVE_INFINITY;
   #filesCheckedMs = Number.NEGATIVE_INFINITY;
   #mayBlockCheckpoint = true;
   #nextRestMs = 0;
   #lastRestMs = Number.NEGATIVE_INFINITY;
-  #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
   readonly #blocking: BlockingBudget;
   readonly #indexCheck: WalIndexCheck;
+  /** Null while the WAL does not grow. */
+  #pace: CheckpointPace | null = null;
   /** Made when the database is first followed without locks. */
   #lockless: LocklessPoller | null = null;
   #pin: Pin | null = null;
@@ -107,6 +106,11 @@ export class WalPoller {
     return this.#filesCheckedMs;
   }
 
+  /** When the WAL will be long enough for a checkpoint of ours, as the last poll predicts it. */
+  get checkpointDueMs(): number {
+    return this.#checkpointDueMs;
+  }
+
   /** Whether a checkpoint of the application may have to wait for the pin, as the last poll found it. */
   get mayBlockCheckpoint(): boolean {
     return this.#mayBlockCheckpoint;
@@ -133,6 +137,7 @@ export class WalPoller {
   #poll(live: LiveDatabase, nowMs: number, limits: PollLimits): PollOutcome {
     const { pin } = live;
     this.#mayBlockCheckpoint = true;
+    this.#checkpointDueMs = Number.POSITIVE_INFINITY;
     if (pin.isLockless) return this.#pollLockless(live, pin, nowMs);
     const { fileNews } = limits;
     const isCheckDue = nowMs - this.#checkedMs >= CHECK_INTERVAL_MS;
@@ -293,11 +298,14 @@ export class WalPoller {
     if (live.mayRestart) this.#lastCycleMs = nowMs;
     // The length of the WAL counts, captured or not: a cycle captures first.
     const frames = index?.mxFrame ?? 0;
-    if (index === null || frames === 0 || index.backfilled >= frames) return null;
     const { sync } = this.context.config;
+    const pace = this.#paceOf(frames, nowMs);
+    pace?.saw(frames, nowMs);
+    if (index === null || frames === 0 || index.backfilled >= frames) return null;
     const isLong = frames >= sync.minCheckpointPageCount;
     const isOld = nowMs - this.#lastCycleMs >= sync.checkpointIntervalMs;
-    if ((isLong || isOld) && nowMs >= this.#nextCycleMs) return this.#checkpoint(live, pin, frames, nowMs);
+    if ((isLong || isOld) && pace?.isFree(nowMs) !== false) return this.#checkpoint(live, pin, frames, nowMs);
+    this.#checkpointDueMs = pace?.dueMs(sync.minCheckpointPageCount) ?? Number.POSITIVE_INFINITY;
     if (frames >= MARK_FRAMES && pin.state === "frozen" && nowMs >= this.#nextMarkMs) {
       this.#nextMarkMs = nowMs + MARK_INTERVAL_MS;
       pin.mark();
@@ -305,19 +313,23 @@ export class WalPoller {
     return null;
   }
 
+  /** The pace, while a WAL of some length is written or a long one waits for its checkpoint. */
+  #paceOf(frames: number, nowMs: number): CheckpointPace | null {
+    const isShort = frames < this.context.config.sync.minCheckpointPageCount / 4;
+    if (!isShort) this.#pace ??= new CheckpointPace();
+    else if (nowMs - this.#lastCaptureMs > PACE_REST_MS) this.#pace = null;
+    return this.#pace;
+  }
+
   #checkpoint(live: LiveDatabase, pin: Pin, frames: number, nowMs: number): string | null {
     const { env, config, emit } = this.context;
+    this.#pace ??= new CheckpointPace();
+    const pace = this.#pace;
     // Beside another wal-index, a checkpoint could destroy commits of that wal-index's writer.
-    if (!this.#indexCheck.mayCheckpoint(pin)) {
-      this.#nextCycleMs = nowMs + BUSY_PAUSE_MS;
-      return null;
-    }
+    if (!this.#indexCheck.mayCheckpoint(pin)) return this.#hindered(pace, "unseen");
     const startMs = env.monotonicMs();
     const availableMs = this.#blocking.availableMs(startMs);
-    if (availableMs < Math.min(USEFUL_LOCK_MS, this.#lockBudgetMs)) {
-      this.#nextCycleMs = nowMs + BUSY_PAUSE_MS;
-      return null;
-    }
+    if (availableMs < Math.min(USEFUL_LOCK_MS, pace.lockBudgetMs)) return this.#hindered(pace, "spent");
     let broken: string | null = null;
     const captureAll = (): boolean => {
       const outcome = capture(live, env);
@@ -325,15 +337,15 @@ export class WalPoller {
       return broken === null;
     };
     const truncate = frames > config.sync.walTruncateThresholdPages;
-    const cycleOptions = { writeLockTimeoutMs: Math.min(availableMs, this.#lockBudgetMs), truncate };
+    const cycleOptions = { writeLockTimeoutMs: Math.min(availableMs, pace.lockBudgetMs), truncate };
     const result = checkpointCycle(pin, captureAll, cycleOptions, env);
     if (broken !== null) return broken;
     recordFile(live);
     if (pin.state === "released") live.pinLost = "the pin could not be taken again after a checkpoint";
     if (result.outcome === "complete") {
       this.#lastCycleMs = nowMs;
-      this.#lockBudgetMs = FIRST_LOCK_BUDGET_MS;
-      this.#nextCycleMs = 0;
+      pace.completed(env.monotonicMs());
+      this.#checkpointDueMs = pace.dueMs(config.sync.minCheckpointPageCount);
       // Under the write lock all frames were captured and then copied, so the next writer restarts the WAL.
       if (result.writeLockHeldMs > 0) live.mayRestart = true;
       emit({ event: "checkpointed", database: this.name, frames, held_ms: result.writeLockHeldMs });
@@ -341,8 +353,12 @@ export class WalPoller {
     }
     const isBusy = result.outcome === "busy";
     if (isBusy) this.#blocking.spent(env.monotonicMs() - startMs);
-    if (isBusy) this.#lockBudgetMs = Math.min(MAX_LOCK_BUDGET_MS, this.#lockBudgetMs * 2);
-    this.#nextCycleMs = nowMs + (isBusy ? BUSY_PAUSE_MS : PARTIAL_PAUSE_MS);
+    return this.#hindered(pace, isBusy ? "busy" : "partial");
+  }
+
+  #hindered(pace: CheckpointPace, by: CheckpointObstacle): null {
+    pace.hindered(by, this.context.env.monotonicMs());
+    this.#checkpointDueMs = pace.dueMs(this.context.config.sync.minCheckpointPageCount);
     return null;
   }
 }

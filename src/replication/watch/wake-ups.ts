@@ -8,6 +8,7 @@
  *                      captured in the last 10 s                 every 500 ms
  *                      idle                                      every 2 s, in at most 4 turns a second
  *     without events:  captured in the last 10 s; idle           every 40 ms; every 80 ms
+ *     the WAL will be long enough for a checkpoint               then, after 5 ms at the soonest
  *
  * Invariants:
  * 1. Every database is looked at once in 2 s at least, whatever events come or fail to come.
@@ -70,6 +71,8 @@ export interface Woken {
     readonly filesCheckedMs: number;
     /** Whether a checkpoint of the application could wait for the pin, as far as the last look knew. */
     readonly mayBlockCheckpoint: boolean;
+    /** When a checkpoint of ours will be due, on the monotonic clock; infinite when nobody knows. */
+    readonly checkpointDueMs: number;
   };
   paceAt(nowMs: number): Pace;
 }
@@ -298,7 +301,9 @@ function dueMsOf(woken: Woken, nowMs: number): number {
   const pace = turn.wasBusy ? "busy" : paceNow;
   const sweepMs = lookedMs + intervalMs(pace, turn, woken.live);
   const isShared = pace === "idle" && isEventful(turn, woken.live);
-  const dueMs = isShared ? Math.floor(sweepMs / IDLE_TURN_MS) * IDLE_TURN_MS : sweepMs;
+  const lookDueMs = isShared ? Math.floor(sweepMs / IDLE_TURN_MS) * IDLE_TURN_MS : sweepMs;
+  const { checkpointDueMs } = woken.poller;
+  const dueMs = Math.min(lookDueMs, Math.max(lookedMs + TURN_MS_MIN, checkpointDueMs));
   if (hintedMs === null && closedMs === null) return dueMs;
   const { lastCaptureMs, captureDueMs } = woken.poller;
   const hintDueMs = hintedMs === null ? dueMs : Math.max(captureDueMs, lastCaptureMs + ACTIVE_TICK_MS);

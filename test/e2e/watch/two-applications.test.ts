@@ -12,10 +12,8 @@ import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { fileDestination } from "../../support/servers/destinations.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-/**
- * Four times as long as the goal that `scripts/beside.ts --case writers` measures: this machine may be busy.
- */
-const USUAL_FRAMES_MAX = 16_000;
+/** Twice the goal that `scripts/beside.ts --case writers` measures: this machine may be busy. */
+const USUAL_FRAMES_MAX = 8_000;
 const CHECKPOINTS = 6;
 
 test("watch beside two writers keeps the WAL short, and SIGKILL of all three loses no commit", async () => {

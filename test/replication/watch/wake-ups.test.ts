@@ -29,6 +29,7 @@ class Run {
   intervalMs = INTERVAL_MS;
   grantedCount = Number.POSITIVE_INFINITY;
   mayBlock = false;
+  checkpointDueMs = Number.POSITIVE_INFINITY;
   hint: (watch: WalWatch | null, isClosed?: boolean, name?: string) => void = () => {};
   readonly #env = recordingEnv({
     monotonicMs: () => this.nowMs,
@@ -62,6 +63,9 @@ class Run {
         },
         get mayBlockCheckpoint() {
           return run.mayBlock;
+        },
+        get checkpointDueMs() {
+          return run.checkpointDueMs;
         },
       },
       paceAt: () => this.pace,
@@ -153,6 +157,27 @@ describe("WakeUps without a hint", () => {
     run.mayBlock = true;
     await run.pauses(3_000);
     expect(Math.max(...run.sleeps)).toBe(125);
+  });
+
+  test.each(["active", "idle"] as const)(
+    "a database that is %s is due when its WAL will be long enough for a checkpoint",
+    async (pace) => {
+      const run = new Run();
+      run.pace = pace;
+      run.look();
+      run.checkpointDueMs = 100_033;
+      expect((await run.pauses(40)).length).toBeGreaterThan(0);
+      run.checkpointDueMs = Number.POSITIVE_INFINITY;
+      run.look();
+      expect(await run.pauses(240)).toEqual([]);
+    },
+  );
+
+  test("a checkpoint that is overdue has the loop look every 5 ms, and no sooner", async () => {
+    const run = new Run();
+    run.pace = "active";
+    run.checkpointDueMs = 0;
+    expect(new Set(await run.pauses(200))).toEqual(new Set([5]));
   });
 
   test("what ended just before the sleep is followed by one more look soon", async () => {

@@ -1,0 +1,86 @@
+/**
+ * When the checkpoints of one database are due: as soon as its WAL is long enough, which the lengths that the
+ * last polls have seen predict, and after a wait when a checkpoint was not possible. Two writers without
+ * pauses add some 25 frames in each ms, so each wait begins short.
+ */
+
+/** Between two lengths that give a rate: a shorter time shows bursts. */
+const RATE_MS_MIN = 20;
+/** The longest that an attempt for the write lock blocks the loop; it doubles while attempts fail. */
+const FIRST_LOCK_BUDGET_MS = 10;
+const LOCK_BUDGET_MS_MAX = 1_000;
+/** For the wal-index to show frames that a commit has just written; the wait doubles. */
+const FIRST_SHOW_MS = 5;
+const SHOW_MS_MAX = 40;
+/** After writers kept the write lock. */
+const BUSY_MS = 20;
+/** For the blocking budget to grow. */
+const SPENT_MS = 50;
+/**
+ * After a reader or another checkpointer kept frames back; the wait doubles, because a reader may hold its
+ * transaction for hours.
+ */
+const FIRST_PARTIAL_MS = 20;
+const PARTIAL_MS_MAX = 1_000;
+
+/** Why a checkpoint did not copy the whole WAL, or did not begin. */
+export type CheckpointObstacle = "unseen" | "spent" | "busy" | "partial";
+
+/** The pace of the checkpoints of one database. All times are on the monotonic clock, in ms. */
+export class CheckpointPace {
+  /** How long the next attempt may try for the write lock. */
+  lockBudgetMs = FIRST_LOCK_BUDGET_MS;
+  #notBeforeMs = 0;
+  #showMs = FIRST_SHOW_MS;
+  #partialMs = FIRST_PARTIAL_MS;
+  #seenMs = 0;
+  #frames = 0;
+  #framesPerMs = 0;
+
+  /** A poll has seen a WAL of `frames`. */
+  saw(frames: number, nowMs: number): void {
+    const passedMs = nowMs - this.#seenMs;
+    const added = frames - this.#frames;
+    if (added >= 0 && passedMs < RATE_MS_MIN) return;
+    // A shorter WAL has begun anew at an unknown moment: the rate before stays.
+    if (added >= 0) this.#framesPerMs = added / passedMs;
+    this.#frames = frames;
+    this.#seenMs = nowMs;
+  }
+
+  /** Whether no wait forbids a checkpoint. */
+  isFree(nowMs: number): boolean {
+    return nowMs >= this.#notBeforeMs;
+  }
+
+  /** When the WAL will have `frames` and no wait forbids a checkpoint; infinite if the WAL does not grow. */
+  dueMs(frames: number): number {
+    const missing = Math.max(0, frames - this.#frames);
+    const waitMs = missing === 0 ? 0 : missing / this.#framesPerMs;
+    return Math.max(this.#notBeforeMs, this.#seenMs + waitMs);
+  }
+
+  /** The file holds the whole WAL: the next writer begins the WAL anew. */
+  completed(nowMs: number): void {
+    this.lockBudgetMs = FIRST_LOCK_BUDGET_MS;
+    this.#partialMs = FIRST_PARTIAL_MS;
+    this.#showMs = FIRST_SHOW_MS;
+    this.#notBeforeMs = 0;
+    this.saw(0, nowMs);
+  }
+
+  /** A checkpoint was not possible: the next attempt waits. */
+  hindered(by: CheckpointObstacle, nowMs: number): void {
+    this.#notBeforeMs = nowMs + this.#waitMs(by);
+    if (by === "unseen") this.#showMs = Math.min(SHOW_MS_MAX, this.#showMs * 2);
+    else this.#showMs = FIRST_SHOW_MS;
+    if (by === "busy") this.lockBudgetMs = Math.min(LOCK_BUDGET_MS_MAX, this.lockBudgetMs * 2);
+    if (by === "partial") this.#partialMs = Math.min(PARTIAL_MS_MAX, this.#partialMs * 2);
+  }
+
+  #waitMs(by: CheckpointObstacle): number {
+    if (by === "unseen") return this.#showMs;
+    if (by === "partial") return this.#partialMs;
+    return by === "busy" ? BUSY_MS : SPENT_MS;
+  }
+}
