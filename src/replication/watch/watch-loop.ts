@@ -36,6 +36,11 @@ const UPKEEPS_AT_ONCE = 2;
 /** The key of no object: a request for it tells whether the store answers. */
 const ALIVE_KEY = ".walrust-alive";
 const BUDGET_INTERVAL_MS = 2_000;
+/**
+ * Looks in a row before uploads have their turn: hundreds of captures take seconds, and nothing else would
+ * move.
+ */
+const SLICE_MS = 10;
 /** Between two questions whether a blocking checkpoint of the application waits for a pin. */
 const YIELD_INTERVAL_MS = 120;
 
@@ -178,17 +183,26 @@ async function loop(
     }
     const mayYield = nowMs >= nextYieldMs;
     if (mayYield) nextYieldMs = nowMs + YIELD_INTERVAL_MS;
-    for (const watcher of watchers) {
+    let lookMs = nowMs;
+    let sliceEndMs = nowMs + SLICE_MS;
+    // While uploads have their turn, a watcher that has left may go.
+    for (const watcher of watchers.slice()) {
       const { stopped, leaving, isIdle } = watcher.record;
       if (stopped !== null || leaving !== null) {
-        wakeUps.looked(watcher, nowMs);
+        wakeUps.looked(watcher, lookMs);
         continue;
       }
       isAnyRunning ||= !isIdle;
       const isAsked = mayYield && wakeUps.mayBlockCheckpoint(watcher);
-      if (!wakeUps.isDue(watcher, nowMs) && !(isAsked && isCheckpointWaiting(watcher))) continue;
-      look(watcher, nowMs, paused.has(watcher));
-      wakeUps.looked(watcher, nowMs);
+      if (!wakeUps.isDue(watcher, lookMs) && !(isAsked && isCheckpointWaiting(watcher))) continue;
+      look(watcher, lookMs, paused.has(watcher));
+      wakeUps.looked(watcher, lookMs);
+      lookMs = env.monotonicMs();
+      if (lookMs < sliceEndMs) continue;
+      await env.turn();
+      if (stopping.aborted) break;
+      lookMs = env.monotonicMs();
+      sliceEndMs = lookMs + SLICE_MS;
     }
     if (!isAnyRunning) return;
     await wakeUps.sleep(watchers, stopping);

@@ -45,6 +45,31 @@ describe("watch", () => {
     await app.close();
   });
 
+  test("looks that take long let uploads have their turn", async () => {
+    const { path, app } = await newDatabase();
+    let turns = 0;
+    let stepMs = 0;
+    let passedMs = 0;
+    const overrides = {
+      monotonicMs: () => performance.now() + (passedMs += stepMs),
+      turn: () => {
+        turns++;
+        return new Promise<void>((resolve) => setImmediate(resolve));
+      },
+    };
+    const run = new WatchRun([targetOf(path)], new MemoryStore(), {}, overrides);
+    await run.uploaded(1);
+    const quietTurns = turns;
+    await run.commit(app, "INSERT INTO t(v) VALUES (1)");
+    expect(turns).toBe(quietTurns);
+    stepMs = 20;
+    await run.commit(app, "INSERT INTO t(v) VALUES (2)");
+    expect(turns).toBeGreaterThan(quietTurns);
+    stepMs = 0;
+    await run.stop();
+    await app.close();
+  });
+
   test("watch captures each page once a batch, the newest of each, and empties the spool", async () => {
     const { path, app } = await newDatabase();
     const store = new MemoryStore();
