@@ -12,6 +12,7 @@ import { replicateVerb } from "../src/commands/replicate.ts";
 import { restoreVerb } from "../src/commands/restore.ts";
 import type { Verb } from "../src/commands/shared/verb.ts";
 import { snapshotVerb } from "../src/commands/snapshot.ts";
+import { undoVerb } from "../src/commands/undo.ts";
 import { verifyVerb } from "../src/commands/verify.ts";
 import { watchVerb } from "../src/commands/watch.ts";
 import type { OptionKind, OptionSpec } from "../src/config/settings/option-spec.ts";
@@ -35,6 +36,7 @@ export const VERBS: readonly Verb[] = [
   watchVerb,
   snapshotVerb,
   restoreVerb,
+  undoVerb,
   listVerb,
   verifyVerb,
   compactVerb,

@@ -27,6 +27,7 @@ import {
 } from "./commands/shared/output.ts";
 import { assertPositionals, optionsOf, type Verb } from "./commands/shared/verb.ts";
 import { snapshotVerb } from "./commands/snapshot.ts";
+import { undoVerb } from "./commands/undo.ts";
 import { verifyVerb } from "./commands/verify.ts";
 import { watchVerb } from "./commands/watch.ts";
 import { type ConfigFile, loadConfigFile, loadFoundConfigFile } from "./config/config-file.ts";
@@ -43,6 +44,7 @@ const VERBS: readonly Verb[] = [
   watchVerb,
   snapshotVerb,
   restoreVerb,
+  undoVerb,
   listVerb,
   verifyVerb,
   compactVerb,

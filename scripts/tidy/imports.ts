@@ -40,14 +40,15 @@ const SUB_ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   local: [[""], ["folders"]],
   config: [["settings"], [""]],
   replication: [["context"], ["capture"], ["upload"], ["attach"], ["upkeep"], ["control"], ["watch"]],
-  recovery: [["object"], ["plan", "integrity"], ["restore"], ["verify", "replica"]],
-  commands: [["shared", "memory"], ["watch"], ["explain"], [""]],
+  recovery: [["object"], ["plan", "integrity"], ["restore"], ["verify", "replica"], ["restore-all"]],
+  commands: [["shared", "memory"], ["watch", "restore"], ["explain"], [""]],
 };
 /** Rooms that import values of config; others import its types. */
 const CONFIGURED = ["commands", "discovery"];
 const ROOTS = ["src/main.ts", "src/index.ts"];
 const FREE_FILES = ["src/errors.ts", "src/env.ts"];
-const VERBS = /^src\/commands\/(watch|snapshot|restore|list|verify|compact|replicate|explain|pragma)\.ts$/;
+const VERBS =
+  /^src\/commands\/(watch|snapshot|restore|undo|list|verify|compact|replicate|explain|pragma)\.ts$/;
 
 interface Import {
   /** Path of the imported file from the project's folder. */

@@ -5,16 +5,17 @@
  * Invariants:
  * 1. Nothing has the target's name before `publish`, and the draft is removed unless it was published.
  * 2. The draft is private (0600) until `takeAccess`.
- * 3. `publish` moves what lies at the target aside; nothing is overwritten.
+ * 3. `publish` keeps what lies at the target under another name; nothing is overwritten.
  */
 import { rmSync } from "node:fs";
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import { DatabaseBuilder } from "./database-builder.ts";
 import { assertFreeSpace } from "./free-space.ts";
+import { newStamp } from "./kept-files.ts";
 import { newDraftName, sweepDrafts } from "./leftover-drafts.ts";
 import { accessForTarget, type FileAccess, type Ownership } from "./target-access.ts";
-import { assertTargetFree, moveAside, publish, statsOrNull } from "./target-file.ts";
+import { assertTargetFree, replaceTarget, tidyInterrupted } from "./target-file.ts";
 import { TargetFolder } from "./target-folder.ts";
 
 /** Another restore takes a draft for a leftover only in the moment between its creation and its lock. */
@@ -80,10 +81,15 @@ export class DraftFile {
   takeAccess(force: boolean): DraftAccess {
     const folder = this.#folder;
     assertTargetFree(folder, force);
-    const wanted = accessForTarget(statsOrNull(folder, folder.name), folder.stats());
+    const wanted = accessForTarget(folder.statsOrNull(folder.name), folder.stats());
     const access = { ...this.builder.setAccess(wanted), from: wanted.from };
     this.builder.sync();
     return { access, wanted };
+  }
+
+  /** The stamp under which `publish` keeps what lies at the target. */
+  newStamp(nowMs: number): string {
+    return newStamp(this.#folder, nowMs);
   }
 
   /**
@@ -91,10 +97,9 @@ export class DraftFile {
    * @returns where the file that was there is now, or null
    * @throws WalrustError code "database" when something else has the name afterwards
    */
-  publish(nowMs: number): string | null {
-    const previousPath = moveAside(this.#folder, nowMs);
-    publish(this.#folder, this.#name, this.builder.stats);
-    return previousPath;
+  publish(stamp: string): string | null {
+    tidyInterrupted(this.#folder);
+    return replaceTarget(this.#folder, { name: this.#name, stats: this.builder.stats, logs: [] }, stamp);
   }
 
   /** Closes the draft, and removes it if it still has its temporary name. */

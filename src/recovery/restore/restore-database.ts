@@ -9,6 +9,7 @@ import { resolve } from "node:path";
 import type { Env } from "../../env.ts";
 import { type IntegrityVerdict, SKIPPED } from "../integrity/integrity-verdict.ts";
 import type { DraftAccess } from "./draft-file.ts";
+import { keptFiles } from "./kept-files.ts";
 import {
   type CurrentPlan,
   type PreparedRestore,
@@ -20,7 +21,7 @@ import {
 } from "./prepare-restore.ts";
 import { leaveState } from "./restored-state.ts";
 import type { FileAccess } from "./target-access.ts";
-import { resolvePlace } from "./target-folder.ts";
+import { resolvePlace, TargetFolder } from "./target-folder.ts";
 
 /** The database to restore, and the file to restore it to. */
 export interface RestoreRequest extends PrepareRequest {
@@ -66,6 +67,7 @@ export async function restore(request: RestoreRequest, context: RestoreContext):
   const { path: outputPath, isLinked } = resolvePlace(request.outputPath);
   const shownPath = isLinked ? outputPath : resolve(request.outputPath);
   const resolved = { ...request, outputPath };
+  warnOfKept(outputPath, request.name, env);
   if (request.dryRun) {
     const plan = await planDryRun(resolved, context);
     return { ...NOT_WRITTEN, ...planned(request.name, shownPath, plan), durationMs: elapsedMs() };
@@ -112,16 +114,17 @@ function putInPlace(
 ): Written {
   const { builder } = draft;
   const taken = draft.takeAccess(force);
+  const stamp = draft.newStamp(env.nowMs());
   warnOfOwner(taken, name, outputPath, env);
   if (places !== undefined) {
     const owner = { destination: store.url, name };
-    leaveState({ owner, path: outputPath, builder, chain: path.chain, unsent }, places, env);
+    leaveState({ owner, path: outputPath, builder, chain: path.chain, unsent }, places, stamp, env);
   }
   return {
     timeMs: builder.timeMs,
     bytes: builder.commit * builder.pageSizeBytes,
     damaged,
-    previousPath: draft.publish(env.nowMs()),
+    previousPath: draft.publish(stamp),
     integrity,
     access: taken.access,
     checks: {
@@ -140,4 +143,22 @@ function warnOfOwner({ access, wanted }: DraftAccess, name: string, outputPath: 
   const found = `belongs to user ${access.uid} and group ${access.gid}`;
   const expected = `the file it replaces to ${wanted.uid} and ${wanted.gid}`;
   log.warn(`the restored file ${found}, ${expected}`, { database: name, hint });
+}
+
+/** A restore that was killed while it exchanged a log leaves nothing at the target. */
+function warnOfKept(outputPath: string, name: string, { log }: Env): void {
+  const folder = TargetFolder.openOrNull(outputPath);
+  if (folder === null) return;
+  try {
+    if (folder.statsOrNull(folder.name) !== null) return;
+    const kept = keptFiles(folder).find(({ suffixes }) => suffixes.has(""));
+    if (kept === undefined) return;
+    const shown = folder.shown(kept.name);
+    log.warn(`${outputPath} is missing, and ${shown} is the file that a restore replaced there last`, {
+      database: name,
+      hint: `\`walrust undo ${outputPath}\` puts that file back, also after this restore`,
+    });
+  } finally {
+    folder.close();
+  }
 }

@@ -2,8 +2,12 @@
  * The state of a restored database, written where a watch of the database finds it: the next watch then
  * uploads only what differs.
  *
- * An existing state folder belongs to the previous database. The folder is kept, renamed like the database
- * file that was moved aside, because it may hold captured transactions that were never uploaded.
+ * An existing state folder belongs to the previous database. The folder is kept, under the stamp of the
+ * database file, because it may hold captured transactions that were never uploaded. An undo returns it.
+ *
+ * A kill may leave a state beside a database of another stamp. No watch takes it for the state of that
+ * database: a state of a restore has no position in a WAL, any other state names its database file, and a
+ * watch compares all pages with the page sums then.
  */
 import { existsSync, renameSync, rmSync } from "node:fs";
 import type { Env } from "../../env.ts";
@@ -15,10 +19,11 @@ import type { LocalPlaces } from "../../local/places.ts";
 import { copySpoolFile } from "../../local/spool.ts";
 import { localCopyOrNull } from "../../local/spool-cache.ts";
 import type { HistoryOwner } from "../../local/spooled-history.ts";
-import { writeState } from "../../local/state.ts";
+import { readState, writeState } from "../../local/state.ts";
 import { createStateFolder, type StateFolder, stateFolderAt } from "../../local/state-folder.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import type { DatabaseBuilder } from "./database-builder.ts";
+import { keptName } from "./kept-files.ts";
 
 /** A restored database, and the history that it continues. */
 export interface RestoredDatabase {
@@ -35,16 +40,16 @@ export interface RestoredDatabase {
 /**
  * Writes position and page sums of a restored database. Where they cannot be written, the restore goes on:
  * the next watch uploads the whole file once.
+ * @param stamp the one under which the database file is kept
  * @throws WalrustError code "database" when the state of the previous database stays in its place: a watch
  * would take it for the state of the restored database
  */
-export function leaveState(restored: RestoredDatabase, places: LocalPlaces, env: Env): void {
+export function leaveState(restored: RestoredDatabase, places: LocalPlaces, stamp: string, env: Env): void {
   // The folder may have been made only now: earlier findings about it are void.
   places.refresh();
   // The path was resolved before: resolved again, it would follow a link that was made meanwhile.
   const { paths } = places.of(restored.path);
-  const stamp = new Date(env.nowMs()).toISOString().replace(/[:.]/g, "-");
-  const asideFolder = `${paths.folder}.pre-restore-${stamp}`;
+  const asideFolder = keptName(paths.folder, stamp);
   const hadFolder = existsSync(paths.folder);
   if (hadFolder) renameSync(paths.folder, asideFolder);
   try {
@@ -95,4 +100,31 @@ function carryUnsent(unsent: readonly LtxObject[], fromFolder: string, spoolFold
     const file = localCopyOrNull(fromFolder, object);
     if (file !== null) copySpoolFile(file, spoolFolder);
   }
+}
+
+/** The state beside a database after an undo: "kept" is the one that was there, "returned" the earlier one. */
+export type UndoneState = "kept" | "returned" | "none";
+
+/**
+ * Returns the state that was kept with a database file, unless a watch has captured since: then the history
+ * goes on from the state of that watch, and the next watch uploads what differs.
+ * @param path path of the database, with all links resolved
+ * @param from the stamp of the file that is put back
+ * @param to the stamp under which the present file is kept
+ * @throws WalrustError code "database" when the present state cannot be read now
+ */
+export function returnState(path: string, from: string, to: string, places: LocalPlaces): UndoneState {
+  places.refresh();
+  const { paths } = places.of(path);
+  const { folder } = paths;
+  const earlier = keptName(folder, from);
+  const reading = readState(paths);
+  if (reading.kind === "refused") throw reading.error;
+  const hasCaptured =
+    reading.kind === "state" ? reading.state.wal !== null || reading.state.file !== undefined : false;
+  const isReturned = existsSync(earlier) && !hasCaptured && reading.kind !== "lost";
+  if (!isReturned) return reading.kind === "none" ? "none" : "kept";
+  if (existsSync(folder)) renameSync(folder, keptName(folder, to));
+  renameSync(earlier, folder);
+  return "returned";
 }

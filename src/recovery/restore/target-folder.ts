@@ -15,10 +15,14 @@ import {
   fchownSync,
   fstatSync,
   fsyncSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   openSync,
+  readdirSync,
   readlinkSync,
+  renameSync,
+  rmSync,
   type Stats,
 } from "node:fs";
 import { basename, dirname, isAbsolute, join, parse, resolve, sep } from "node:path";
@@ -26,6 +30,15 @@ import { systemCode, WalrustError } from "../../errors.ts";
 import { accessInFolder } from "./target-access.ts";
 
 const LINKS_MAX = 40;
+/** The system's answers where hard links are not possible. */
+const NO_LINKS: ReadonlySet<string> = new Set([
+  "EPERM",
+  "EACCES",
+  "ENOTSUP",
+  "EOPNOTSUPP",
+  "ENOSYS",
+  "EMLINK",
+]);
 const OPEN_FOLDER = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 
 /** The path of a target, with all links resolved. */
@@ -143,6 +156,40 @@ export class TargetFolder {
   /** The target's name in this folder. */
   get name(): string {
     return basename(this.path);
+  }
+
+  /** The names in this folder. */
+  names(): string[] {
+    return readdirSync(this.at("."));
+  }
+
+  /** The `lstat` of a name in this folder; null when the name does not exist. */
+  statsOrNull(name: string): Stats | null {
+    return lstatSync(this.at(name), { throwIfNoEntry: false }) ?? null;
+  }
+
+  /** Renames a file of this folder. */
+  rename(from: string, to: string): void {
+    renameSync(this.at(from), this.at(to));
+  }
+
+  /**
+   * Gives a file of this folder a second name.
+   * @returns false where the file system, or its rules for files of other users, allow no second name
+   */
+  link(from: string, to: string): boolean {
+    try {
+      linkSync(this.at(from), this.at(to));
+      return true;
+    } catch (error) {
+      if (NO_LINKS.has(systemCode(error) ?? "")) return false;
+      throw error;
+    }
+  }
+
+  /** Removes a file of this folder, if it is there. */
+  remove(name: string): void {
+    rmSync(this.at(name), { force: true });
   }
 
   /** The folder's owner, group and mode. */

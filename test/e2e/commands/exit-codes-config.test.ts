@@ -17,6 +17,7 @@ const CALLS: readonly (readonly string[])[] = [
   ["watch", "app.db", ...BUCKET],
   ["snapshot", "app.db", ...BUCKET],
   ["restore", "app", "-o", "restored.db", ...BUCKET],
+  ["undo", "app.db"],
   ["list", ...BUCKET],
   ["verify", "--all", ...BUCKET],
   ["compact", "--all", ...BUCKET],

@@ -9,12 +9,12 @@ import { recordHistory } from "../../support/histories/history.ts";
 import { EXIT_CASES, type ExitCase } from "../../support/oracles/exit-cases.ts";
 import { assertNoSlip, failureDocument, toldFailure } from "../../support/oracles/run-checks.ts";
 import { mustWalrust, type Run, runWalrust } from "../../support/processes/binary.ts";
-import { makeWorld } from "../../support/processes/exit-world.ts";
+import { makeWorld, replacedFile } from "../../support/processes/exit-world.ts";
 import { fileDestination } from "../../support/servers/destinations.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const VERBS = [
-  ...["watch", "snapshot", "restore", "list", "verify"],
+  ...["watch", "snapshot", "restore", "undo", "list", "verify"],
   ...["compact", "replicate", "explain", "pragma"],
 ];
 
@@ -84,6 +84,7 @@ test("a failed verb leaves no partial file behind", () => {
 const SUCCESSES: readonly (readonly [verb: string, words: (folder: string) => readonly string[]])[] = [
   ["snapshot", () => ["app.db", "-b", "file:BUCKET"]],
   ["restore", (folder) => ["app", "-o", join(folder, "ok-restored.db"), "--dry-run", "-b", "file:BUCKET"]],
+  ["undo", (folder) => [replacedFile(folder)]],
   ["list", () => ["-b", "file:BUCKET"]],
   ["verify", () => ["--all", "-b", "file:BUCKET"]],
   ["compact", () => ["app", "-b", "file:BUCKET"]],

@@ -7,7 +7,7 @@ import { mustWalrust, runWalrust } from "../../support/processes/binary.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const VERBS = [
-  ...["watch", "snapshot", "restore", "list", "verify"],
+  ...["watch", "snapshot", "restore", "undo", "list", "verify"],
   ...["compact", "prune", "replicate", "explain", "pragma"],
 ];
 
@@ -32,7 +32,7 @@ test("every verb answers each odd word with one clear line", async () => {
     replicate: ["--local", join(folder, "replica.db"), "--once"],
   };
   for (const verb of VERBS) {
-    const bucket = verb === "replicate" || verb === "pragma" ? [] : ["-b", `file://${folder}/none`];
+    const bucket = ["replicate", "pragma", "undo"].includes(verb) ? [] : ["-b", `file://${folder}/none`];
     await Promise.all(
       ODD_WORDS.map(async (word) => {
         const words = [verb, ...(extras[verb] ?? []), ...bucket, "--json", word];

@@ -26,13 +26,14 @@ import {
   accessInFolder,
   attainableMode,
 } from "../../../src/recovery/restore/target-access.ts";
-import { assertTargetFree, moveAside, publish } from "../../../src/recovery/restore/target-file.ts";
+import { assertTargetFree, replaceTarget } from "../../../src/recovery/restore/target-file.ts";
 import { resolvePlace, TargetFolder } from "../../../src/recovery/restore/target-folder.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const isRoot = process.geteuid?.() === 0;
 const TENANT = 4242;
 const OTHER = 4243;
+const STAMP = "2026-03-01T12-00-00-000Z";
 
 const folderOf = (): string => realpathSync(tempFolder("target"));
 
@@ -141,9 +142,8 @@ describe("TargetFolder", () => {
       const builder = new DatabaseBuilder(target.shown(".t"), target.at(".t"));
       renameSync(join(folder, "data"), join(folder, "moved"));
       symlinkSync("victim", join(folder, "data"));
-      moveAside(target, 0);
       builder.setAccess({ uid: process.getuid!(), gid: process.getgid!(), mode: 0o640 });
-      publish(target, ".t", builder.stats);
+      replaceTarget(target, { name: ".t", stats: builder.stats, logs: [] }, STAMP);
       builder.close();
       target.close();
       expect(readFileSync(join(folder, "victim", "app.db"), "utf8")).toBe("precious");
@@ -165,13 +165,14 @@ describe("TargetFolder", () => {
     expect(readFileSync(join(folder, "victim"), "utf8")).toBe("precious");
   });
 
-  test("publish fails if the temporary file was exchanged", () => {
+  test("replaceTarget fails if the temporary file was exchanged", () => {
     const folder = folderOf();
     const target = TargetFolder.open(join(folder, "app.db"));
     const builder = new DatabaseBuilder(target.shown(".t"), target.at(".t"));
     rmSync(join(folder, ".t"));
     writeFileSync(join(folder, ".t"), "another");
-    expect(codeOf(() => publish(target, ".t", builder.stats))).toBe("database");
+    const incoming = { name: ".t", stats: builder.stats, logs: [] };
+    expect(codeOf(() => replaceTarget(target, incoming, STAMP))).toBe("database");
     builder.close();
     target.close();
   });

@@ -12,6 +12,7 @@ import {
   configFile,
   fifo,
   flipByte,
+  replacedFile,
   rollbackDatabase,
   snapshotFile,
   type World,
@@ -88,7 +89,7 @@ function storageCases(): ExitCase[] {
 /** Mistakes in the configuration that every verb has in common. */
 function usageCases(): ExitCase[] {
   const verbs = [
-    ...["watch", "snapshot", "restore", "list", "verify"],
+    ...["watch", "snapshot", "restore", "undo", "list", "verify"],
     ...["compact", "replicate", "explain", "pragma"],
   ];
   return verbs.map((verb) => ({
@@ -302,6 +303,30 @@ const OWN_CASES: readonly ExitCase[] = [
     error: "restore",
     said: ["other"],
     hint: "walrust",
+  },
+  {
+    verb: "undo",
+    code: 3,
+    what: "another walrust has the database",
+    words: ({ folder }, undo) => {
+      const path = replacedFile(folder);
+      const release = takeHostLockOrNull(path);
+      if (release === null) throw new Error("the lock is held");
+      undo.push(release);
+      return [path];
+    },
+    error: "locked",
+    said: ["undone.db", "Another walrust"],
+    hint: "Stop the watch",
+  },
+  {
+    verb: "undo",
+    code: 6,
+    what: "no restore has replaced a file",
+    words: ({ database }) => [database],
+    error: "restore",
+    said: ["nothing to undo", "app.db"],
+    hint: "--force",
   },
   {
     verb: "explain",

@@ -72,6 +72,13 @@ export function rollbackDatabase({ folder }: World): string {
   return path;
 }
 
+/** A file beside the file that a restore has replaced there. */
+export function replacedFile(folder: string): string {
+  const path = join(folder, "undone.db");
+  for (const suffix of ["", ".pre-restore-2026-03-01T12-00-00-000Z"]) writeFileSync(path + suffix, "");
+  return path;
+}
+
 /** Writes a configuration file to a new folder. */
 export function configFile(text: string): string {
   const path = join(tempFolder("config"), "walrust.toml");

@@ -1,0 +1,54 @@
+/**
+ * `walrust undo`: puts back the file that the last `restore --force` at a path replaced.
+ */
+import { STATE_OPTIONS } from "../config/settings/settings.ts";
+import type { UndoneState } from "../recovery/restore/restored-state.ts";
+import { undoRestore } from "../recovery/restore/undo-restore.ts";
+import { localPlaces } from "./shared/local-places.ts";
+import { printJson, printLine } from "./shared/output.ts";
+import { USAGE_EXIT, type Verb } from "./shared/verb.ts";
+
+/** The verb `undo`. */
+export const undoVerb: Verb = {
+  name: "undo",
+  summary: "Put back the file that the last restore --force replaced",
+  usage: "PATH",
+  options: [STATE_OPTIONS],
+  positionals: { name: "PATH", min: 1, max: 1, meaning: "Path of the restored database file" },
+  examples: [
+    ["walrust undo app.db", "put back app.db as it was; the restored file becomes app.db.pre-restore-<time>"],
+    ["walrust undo app.db && walrust undo app.db", "an undo can be undone"],
+  ],
+  exitCodes: [
+    [0, "the earlier file is back; the file that was there is kept as PATH.pre-restore-<time>"],
+    USAGE_EXIT,
+    [3, "the database is in use or watched, or its folder is not writable"],
+    [6, "nothing to undo: no restore has replaced a file at PATH"],
+  ],
+  run: async (invocation) => {
+    const { words, env, isJson } = invocation;
+    const [path] = words.positionals as [string];
+    const result = undoRestore(path, { env, places: localPlaces(invocation) });
+    const replacedAt = new Date(result.replacedMs).toISOString();
+    if (isJson) {
+      printJson({
+        path: result.path,
+        restored_from: result.from,
+        replaced_at: replacedAt,
+        kept: result.keptPath,
+        state: result.state,
+      });
+      return 0;
+    }
+    printLine(`${result.path}: put back the file that was replaced at ${replacedAt}`);
+    if (result.keptPath !== null) printLine(`  the file that was there is now ${result.keptPath}`);
+    printLine(`  ${STATE_TEXTS[result.state]}`);
+    return 0;
+  },
+};
+
+const STATE_TEXTS: Readonly<Record<UndoneState, string>> = {
+  returned: "its state is back too: a watch continues where it stopped",
+  kept: "a watch continues the history with the pages that differ",
+  none: "there is no state: a watch uploads the database once in full",
+};
