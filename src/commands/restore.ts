@@ -1,42 +1,51 @@
 /**
- * `walrust restore`: restores a verified copy of a database, at its newest or an earlier point in time.
+ * `walrust restore`: restores a verified copy of a database, or of all, at its newest or an earlier point in
+ * time.
  */
 import { existsSync } from "node:fs";
-import { PATIENCE_OPTIONS, RESTORE_OPTIONS } from "../config/settings/options.ts";
+import type { OptionValues } from "../config/settings/option-spec.ts";
+import { PATIENCE_OPTIONS, PROGRESS_OPTIONS, RESTORE_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import { hasCode, WalrustError } from "../errors.ts";
 import type { IntegrityMode } from "../recovery/integrity/integrity-verdict.ts";
 import { parsePointInTime } from "../recovery/plan/restore-point.ts";
-import { type RestoreResult, restore } from "../recovery/restore/restore-database.ts";
-import type { FileAccess } from "../recovery/restore/target-access.ts";
+import { restore } from "../recovery/restore/restore-database.ts";
 import { listObjects } from "../storage/bucket/catalog.ts";
 import { detectForeignLayoutOrNull } from "../storage/bucket/foreign-layout.ts";
-import { integrityChecker, jsonStatus, verdictJson, verdictText } from "./shared/integrity.ts";
+import { type EachRestore, restoreAllDatabases } from "./restore/all-databases.ts";
+import { restoreJson, restoreLines } from "./restore/restore-report.ts";
+import { integrityChecker } from "./shared/integrity.ts";
 import { localPlaces } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
-import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./shared/output.ts";
+import { printJson, printLine } from "./shared/output.ts";
+import { progressOf } from "./shared/progress-of.ts";
 import { type Invocation, NAME_MEANING, STORAGE_EXIT, settingsOf, type Verb } from "./shared/verb.ts";
 
 /** The verb `restore`. */
 export const restoreVerb: Verb = {
   name: "restore",
-  summary: "Restore a database, at its newest or an earlier point in time",
-  usage: "NAME -o PATH [-b URL]",
-  options: [STORE_OPTIONS, RESTORE_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
-  positionals: { name: "NAME", min: 1, max: 1, meaning: NAME_MEANING },
+  summary: "Restore a database, or all, at its newest or an earlier point in time",
+  usage: "NAME -o PATH | --all --into DIR [-b URL]",
+  options: [STORE_OPTIONS, RESTORE_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS, PROGRESS_OPTIONS],
+  positionals: { name: "NAME", min: 0, max: 1, meaning: NAME_MEANING },
   examples: [
     ["walrust restore app -o app.db -b file:///backup", "the newest state"],
     ["walrust restore app -o app.db -b s3://my-bucket/vm1 --point-in-time 2026-03-01T12:00:00Z", "at noon"],
     ["walrust restore app -o app.db -b s3://my-bucket/vm1 --point-in-time -2h", "two hours ago"],
     ["walrust restore app -o old.db -b s3://my-bucket/vm1 --point-in-time txid:41", "at a TXID"],
+    ["walrust restore --all --into /var/lib/data -b s3://my-bucket/vm1", "all databases, 4 at a time"],
     [
       "walrust restore app -o app.db -b s3://my-bucket/vm1 --if-db-not-exists --if-replica-exists",
       "on boot: restore onto an empty disk; exit 0 if there is no backup yet",
     ],
   ],
   exitCodes: [
-    [0, "restored and verified, with a warning for each fault of the source; or --if-… left nothing to do"],
-    [2, "usage; or the target exists and --force is missing"],
+    [
+      0,
+      "restored and verified, with a warning for each fault of the source; or --if-… left nothing to do; " +
+        "with --all: every database is restored (otherwise the first of 5, 6, 4, 3, 2 that one ended with)",
+    ],
+    [2, "usage; or the target exists and --force is missing; or a name has no place below --into"],
     [3, "the target is not writable or is in use, or the disk is too small"],
     STORAGE_EXIT,
     [5, "integrity: an object is missing or damaged, or --strict found a fault; the target is unchanged"],
@@ -47,46 +56,77 @@ export const restoreVerb: Verb = {
 
 async function run(invocation: Invocation): Promise<number> {
   const values = settingsOf(invocation, RESTORE_OPTIONS);
-  const { output } = values;
-  if (output === undefined) {
-    throw new WalrustError("usage", "No output file is given", { hint: "Name the file with -o PATH" });
-  }
+  const { strict: isStrict, force, dryRun, output, into } = values;
+  const [name] = invocation.words.positionals;
+  assertOneOrAll(values, name);
   const point = parsePointInTime(values.pointInTime);
   const integrityMode = values.integrityCheck as IntegrityMode;
-  if (values.strict && integrityMode === "off") {
+  if (isStrict && integrityMode === "off") {
     throw new WalrustError("usage", "--strict and --integrity-check=off are both given", {
       hint: "Use --strict with --integrity-check=full or quick",
     });
   }
-  const [name] = invocation.words.positionals as [string];
+  const how = { point, force, dryRun, integrityMode, isStrict };
+  if (into !== undefined) {
+    const { jobs, prefix = null, ifReplicaExists } = values;
+    return restoreAllDatabases(invocation, { into, prefix, jobs, how }, ifReplicaExists);
+  }
+  if (name === undefined || output === undefined) throw new Error("a restore has a name and an output");
   if (values.ifDbNotExists && existsSync(output)) return nothingToDo(invocation, name, `${output} exists`);
+  return restoreOne(invocation, name, output, how, values.ifReplicaExists);
+}
+
+type RestoreValues = OptionValues<typeof RESTORE_OPTIONS>;
+
+/** @throws WalrustError code "usage" unless one database with its output is named, or all with their folder */
+function assertOneOrAll({ all, into, output, prefix, ifDbNotExists }: RestoreValues, name?: string): void {
+  const fail = (message: string, hint: string): never => {
+    throw new WalrustError("usage", message, { hint });
+  };
+  if (!all) {
+    if (into !== undefined || prefix !== undefined) {
+      fail(
+        `--${into === undefined ? "prefix" : "into"} is given without --all`,
+        "Add --all, or name a file with -o",
+      );
+    }
+    if (name === undefined)
+      fail("No database is given", "Give one NAME with -o PATH, or --all with --into DIR");
+    if (output === undefined) fail("No output file is given", "Name the file with -o PATH");
+    return;
+  }
+  if (name !== undefined) fail(`${name} and --all are both given`, "Give one NAME, or --all");
+  if (output !== undefined) fail("-o and --all are both given", "Name the folder with --into DIR");
+  if (into === undefined) fail("No folder is given", "Name the folder with --into DIR");
+  if (ifDbNotExists) {
+    fail("--if-db-not-exists and --all are both given", "--all leaves files alone that are restored already");
+  }
+}
+
+function restoreOne(
+  invocation: Invocation,
+  name: string,
+  output: string,
+  how: EachRestore,
+  isReplicaOptional: boolean,
+): Promise<number> {
   return withPatience(invocation, async (store) => {
     const { env, signal, isJson } = invocation;
-    const mayBeAbsent = values.ifReplicaExists && (await isAbsent(() => listObjects(store, name)));
+    const mayBeAbsent = isReplicaOptional && (await isAbsent(() => listObjects(store, name)));
     // A backup of another program is a backup: no application may start empty beside it.
     if (mayBeAbsent && (await detectForeignLayoutOrNull(store, name, signal)) === null) {
       return nothingToDo(invocation, name, `no backup of ${name} exists in ${store.url}`);
     }
-    const bar = new ProgressBar(`restoring ${name}`, () => env.monotonicMs());
-    const { force, dryRun, strict: isStrict } = values;
-    const request = { name, outputPath: output, point, force, dryRun, integrityMode, isStrict };
+    const request = { ...how, name, outputPath: output };
     const places = localPlaces(invocation);
-    try {
-      const result = await restore(request, {
-        store,
-        env,
-        signal,
-        checker: integrityChecker(),
-        onProgress: (done, total) => bar.update(done, total),
-        places,
-      });
-      bar.clear();
-      report(result, values.dryRun, isJson);
-      return 0;
-    } catch (error) {
-      bar.clear();
-      throw error;
-    }
+    const checker = integrityChecker();
+    const work = { verb: "restore", database: name, label: `restoring ${name}`, unit: "read" } as const;
+    const result = await progressOf(invocation).during(work, (onProgress) =>
+      restore(request, { store, env, signal, checker, onProgress, places }),
+    );
+    if (isJson) printJson(restoreJson(result, how.dryRun));
+    else for (const line of restoreLines(result, how.dryRun)) printLine(line);
+    return 0;
   });
 }
 
@@ -104,78 +144,4 @@ function nothingToDo(invocation: Invocation, name: string, reason: string): numb
   if (invocation.isJson) printJson({ name, restored: false, reason });
   else printLine(`${name}: nothing restored, ${reason}`);
   return 0;
-}
-
-function report(result: RestoreResult, isDryRun: boolean, isJson: boolean): void {
-  const time = result.timeMs === null ? null : new Date(result.timeMs).toISOString();
-  if (isJson) {
-    printJson({
-      name: result.name,
-      restored: !isDryRun,
-      output: result.outputPath,
-      txid: result.txid,
-      time,
-      bytes: result.bytes,
-      objects: result.objects,
-      downloaded_bytes: result.downloadedBytes,
-      duration_ms: result.durationMs,
-      notice: result.notice,
-      damaged: result.damaged,
-      previous: result.previousPath,
-      checks: {
-        sha256_objects: result.checks.sha256Objects,
-        unchained_objects: result.checks.unchainedObjects,
-        database_checksum: result.checks.databaseChecksum,
-        integrity_check: jsonStatus(result.checks.integrityCheck),
-      },
-      integrity_check: verdictJson(result.integrity),
-      owner: ownerJson(result.access),
-    });
-    return;
-  }
-  if (isDryRun) {
-    const size = formatBytes(result.downloadedBytes);
-    printLine(
-      `${result.name}: would restore TXID ${result.txid} from ${countOf(result.objects, "object")} (${size})`,
-    );
-  } else {
-    const size = formatBytes(result.bytes);
-    printLine(`${result.name}: restored TXID ${result.txid} of ${time} to ${result.outputPath}`);
-    printLine(
-      `  ${size} from ${countOf(result.objects, "object")} in ${result.durationMs} ms; ${checksText(result)}`,
-    );
-  }
-  if (result.access !== null) printLine(`  ${ownerText(result.access)}`);
-  if (result.notice !== null) printLine(`  ${result.notice}`);
-  for (const key of result.damaged) printLine(`  restored without ${key}, which is damaged`);
-  if (result.previousPath !== null) printLine(`  the replaced file is now ${result.previousPath}`);
-}
-
-function ownerText({ uid, gid, mode, from }: FileAccess): string {
-  const owner = `owner ${uid}, group ${gid}`;
-  return from === "folder"
-    ? `${owner}, from its folder; mode ${modeText(mode)}`
-    : `${owner}, mode ${modeText(mode)}, from the replaced file`;
-}
-
-function ownerJson(access: FileAccess | null): unknown {
-  if (access === null) return null;
-  const { uid, gid, mode, from } = access;
-  return { uid, gid, mode: modeText(mode), from: from.replaceAll("-", "_") };
-}
-
-function modeText(mode: number): string {
-  return mode.toString(8).padStart(4, "0");
-}
-
-function checksText(result: RestoreResult): string {
-  const { sha256Objects, unchainedObjects, databaseChecksum } = result.checks;
-  const parts = [verdictText(result.integrity)];
-  if (sha256Objects > 0) parts.push(`SHA-256 chain of ${countOf(sha256Objects, "object")} ok`);
-  if (unchainedObjects > 0)
-    parts.push(
-      `no chain on ${countOf(unchainedObjects, "object")} (not written by walrust, or metadata lost)`,
-    );
-  if (databaseChecksum !== null) parts.push(`database checksum ${databaseChecksum}`);
-  return parts.join(", ");
 }

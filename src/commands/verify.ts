@@ -1,7 +1,7 @@
 /**
  * `walrust verify`: checks that the backups of one database, or of all, can be restored.
  */
-import { PATIENCE_OPTIONS, VERIFY_OPTIONS } from "../config/settings/options.ts";
+import { PATIENCE_OPTIONS, PROGRESS_OPTIONS, VERIFY_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import { WalrustError } from "../errors.ts";
 import { listVerifiable, type Verifiable } from "../recovery/verify/verifiable-databases.ts";
@@ -26,7 +26,8 @@ import type { ObjectStore } from "../storage/contract/store.ts";
 import { integrityChecker, verdictJson, verdictText } from "./shared/integrity.ts";
 import { runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
-import { countOf, formatBytes, ProgressBar, printJson, printLine } from "./shared/output.ts";
+import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
+import { progressOf } from "./shared/progress-of.ts";
 import {
   type Invocation,
   NAME_MEANING,
@@ -46,7 +47,7 @@ export const verifyVerb: Verb = {
   name: "verify",
   summary: "Check that backups can be restored",
   usage: "NAME|--all [-b URL]",
-  options: [STORE_OPTIONS, VERIFY_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
+  options: [STORE_OPTIONS, VERIFY_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS, PROGRESS_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1, meaning: NAME_MEANING },
   examples: [
     ["walrust verify app -b file:///backup", "check headers, sizes, chain and continuity of one database"],
@@ -148,19 +149,16 @@ async function liveContentOrNull(
   return (await askWatchByNameOrNull(destination, name, request, asker, folders)) as LiveContent | null;
 }
 
-async function verifyOne(
-  { env }: Invocation,
+function verifyOne(
+  invocation: Invocation,
   store: ObjectStore,
   name: string,
   options: VerifyOptions,
 ): Promise<VerifyReport> {
-  const bar = new ProgressBar(`verifying ${name}`, () => env.monotonicMs());
-  const onProgress = (done: number, total: number): void => bar.update(done, total);
-  try {
-    return await verifyDatabase(store, name, { ...options, onProgress }, env);
-  } finally {
-    bar.clear();
-  }
+  const work = { verb: "verify", database: name, label: `verifying ${name}`, unit: "checked" } as const;
+  return progressOf(invocation).during(work, (onProgress) =>
+    verifyDatabase(store, name, { ...options, onProgress }, invocation.env),
+  );
 }
 
 function worstStatus(reports: readonly VerifyReport[], isForeignThere: boolean): VerifyReport["status"] {

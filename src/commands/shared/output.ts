@@ -19,6 +19,8 @@ const stderr = new OutputChannel("stderr");
 let lostResult: string | null = null;
 
 function printResult(text: string): void {
+  // On one terminal, a bar on stderr would stand before the text.
+  if (process.stdout.isTTY === true) stderr.showBar(null);
   stdout.write(`${text}\n`, Number.POSITIVE_INFINITY, (reason) => {
     lostResult ??= reason;
   });
@@ -114,6 +116,7 @@ export type PrintedFailure = Pick<WalrustError, "exitCode" | "message" | "hint" 
 
 /** Prints a failure: as text on stderr, and with `--json` also as one document on stdout. */
 export function printError(error: PrintedFailure, isJson: boolean): void {
+  stderr.showBar(null);
   const { code, exitCode, message, hint, context } = error;
   stderr.write(`walrust: ${oneLine(message)}\n${hint === undefined ? "" : `  ${oneLine(hint)}\n`}`);
   if (isJson) printJson({ error: { code, exit: exitCode, message, hint: hint ?? null, context } });
@@ -124,31 +127,22 @@ export function printTrace(error: Error): void {
   stderr.write(`${error.stack?.split("\n").map(oneLine).join("\n")}\n`);
 }
 
-/** A progress bar on a terminal, updated at most ten times a second; nothing on a pipe. */
-export class ProgressBar {
-  readonly #isShown = process.stderr.isTTY === true;
-  #shownAtMs = Number.NEGATIVE_INFINITY;
+/** The most bytes that wait for a terminal before a bar is not drawn again. */
+const BAR_BYTES_MAX = 4_096;
 
-  constructor(
-    readonly label: string,
-    readonly monotonicMs: () => number,
-  ) {}
+/** Shows a text as the last line of the terminal on stderr, or removes it. */
+export function showBar(text: string | null): void {
+  stderr.showBar(text, BAR_BYTES_MAX);
+}
 
-  update(done: number, total: number): void {
-    if (!this.#isShown) return;
-    const nowMs = this.monotonicMs();
-    if (nowMs - this.#shownAtMs < 100 && done < total) return;
-    this.#shownAtMs = nowMs;
-    const width = 30;
-    const filled = total === 0 ? width : Math.min(width, Math.round((done / total) * width));
-    const bar = `${"█".repeat(filled)}${"░".repeat(width - filled)}`;
-    const percent = total === 0 ? 100 : Math.floor((done / total) * 100);
-    stderr.write(`\r${oneLine(this.label)} ${bar} ${percent}% of ${formatBytes(total)} `);
-  }
+/** Writes one JSON document as one line to stderr. */
+export function writeJsonLine(value: unknown): void {
+  stderr.write(`${jsonLine(value)}\n`, WAITING_BYTES_MAX);
+}
 
-  clear(): void {
-    if (this.#isShown) stderr.write("\r\x1b[K");
-  }
+/** The width of the terminal on stderr. */
+export function terminalColumns(): number {
+  return process.stderr.columns ?? 80;
 }
 
 /** A size as text: 3 significant digits, binary units. */

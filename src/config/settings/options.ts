@@ -67,6 +67,16 @@ export const PATIENCE_OPTIONS = group({
   },
 });
 
+/** The progress of a verb that a person waits for. */
+export const PROGRESS_OPTIONS = group({
+  progress: {
+    flag: "progress",
+    kind: "switch",
+    default: false,
+    meaning: "With --json, also print progress as lines of JSON on stderr",
+  },
+});
+
 /** Flags of the Rust walrust for modes that are on by default here. */
 export const COMPATIBLE_OPTIONS = group({
   independentTasks: {
@@ -128,7 +138,35 @@ export const RESTORE_OPTIONS = group({
     kind: "text",
     value: "PATH",
     isPath: true,
-    meaning: "File to restore to (required)",
+    meaning: "File to restore to (required without --all)",
+  },
+  all: {
+    flag: "all",
+    kind: "switch",
+    default: false,
+    meaning: "Restore all databases of the destination below --into, each to <name>.db",
+  },
+  into: {
+    flag: "into",
+    kind: "text",
+    value: "DIR",
+    isPath: true,
+    meaning: "Folder for the databases of --all; files that are proven to be restored are left as they are",
+  },
+  jobs: {
+    flag: "jobs",
+    kind: "count",
+    value: "N",
+    default: 4,
+    min: 1,
+    max: 64,
+    meaning: "Databases that --all restores at the same time",
+  },
+  prefix: {
+    flag: "prefix",
+    kind: "text",
+    value: "NAME",
+    meaning: "With --all, restore only the databases of this name and below it",
   },
   pointInTime: {
     flag: "point-in-time",

@@ -6,6 +6,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import packageJson from "../../../package.json";
+import { progressJson } from "../../../src/commands/shared/progress.ts";
 import { CONDITION_HEALTH } from "../../../src/errors.ts";
 import { healthReport } from "../../../src/observability/health.ts";
 import { noticeBody } from "../../../src/observability/webhook-notice.ts";
@@ -72,8 +73,15 @@ async function printAll(sandbox: Sandbox): Promise<Record<string, unknown>> {
     explain: await sandbox.json("walrust explain --json"),
     compact: await dueCompaction(sandbox),
     restore: await sandbox.json("walrust restore shop -o restored.db --json"),
+    undo: await undoOfRestore(sandbox),
+    "restore-all": await sandbox.json("walrust restore --all --into all --json"),
     error: JSON.parse(error.stdout) as unknown,
   };
+}
+
+async function undoOfRestore(sandbox: Sandbox): Promise<unknown> {
+  await sandbox.json("walrust restore shop -o restored.db --force --json");
+  return await sandbox.json("walrust undo restored.db --json");
 }
 
 /** The answer of /health and the body of a webhook, of a database that nobody else may write to. */
@@ -91,6 +99,12 @@ function observed(): Record<string, unknown> {
   });
   const notice = { event: "sync_failed", database: "app", error: "e", attempts: 1, closes: [] } as const;
   return {
+    progress: progressJson(
+      { verb: "restore", database: "shop", label: "restoring shop", unit: "read" },
+      { doneBytes: 1, totalBytes: 4 },
+      { elapsedMs: 2_000, bytesPerSecond: 1, secondsLeft: 3 },
+      timeMs,
+    ),
     health: JSON.parse(JSON.stringify(report)) as unknown,
     webhook: JSON.parse(noticeBody({ ...notice, timeMs, writer: "0f3a" }, "vm1", [])) as unknown,
   };

@@ -38,6 +38,7 @@ const STORIES: readonly Story[] = [
   },
   { title: "the same with flags", blocks: ["watch-flags"], run: watchWithFlags },
   { title: "restores of all kinds", blocks: ["restore"], run: restorePoints },
+  { title: "all databases, and an undo", blocks: ["restore-all"], run: restoreAndUndo },
   { title: "a machine that restores on boot", blocks: ["restore-on-boot"], run: restoreOnBoot },
   { title: "the other verbs", blocks: ["verbs"], run: useVerbs },
   { title: "the disk died", blocks: ["disk-died"], run: loseDisk },
@@ -160,6 +161,14 @@ async function restorePoints(sandbox: Sandbox): Promise<void> {
   expect(await notes(sandbox, "old.db")).toEqual(["first", "second"]);
   expect(await notes(sandbox, "older.db")).toEqual(["first"]);
   expect(namesListed(stdout)).toEqual(["app"]);
+}
+
+async function restoreAndUndo(sandbox: Sandbox): Promise<void> {
+  await backUpNotes(sandbox);
+  const { stdout } = await sandbox.run("restore-all");
+  expect(stdout).toContain("1 database: 1 restored");
+  expect(stdout).toContain("the replaced file is now");
+  expect(await notes(sandbox, "data/app.db")).toEqual(["first", "second", "third"]);
 }
 
 async function restoreOnBoot(sandbox: Sandbox): Promise<void> {

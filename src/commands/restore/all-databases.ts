@@ -1,0 +1,195 @@
+/**
+ * `walrust restore --all`: every database of the destination below one folder, with one display of progress
+ * and one summary.
+ */
+import { hasCode, WalrustError } from "../../errors.ts";
+import {
+  exitCodeOf,
+  type RestoreAllRequest,
+  type RestoreAllRow,
+  restoreAll,
+} from "../../recovery/restore-all/restore-all.ts";
+import type { ObjectStore } from "../../storage/contract/store.ts";
+import { integrityChecker } from "../shared/integrity.ts";
+import { localPlaces } from "../shared/local-places.ts";
+import { withPatience } from "../shared/open-destination.ts";
+import { countOf, formatBytes, printJson, printLine } from "../shared/output.ts";
+import type { RunningProgress } from "../shared/progress.ts";
+import { progressOf } from "../shared/progress-of.ts";
+import type { Invocation } from "../shared/verb.ts";
+import { noticeLines, restoreJson } from "./restore-report.ts";
+
+/** How each database is restored. */
+export type EachRestore = RestoreAllRequest["how"];
+
+/**
+ * Restores all databases and prints the outcome.
+ * @param isReplicaOptional whether an empty destination is no failure
+ * @returns the exit code
+ */
+export function restoreAllDatabases(
+  invocation: Invocation,
+  request: RestoreAllRequest,
+  isReplicaOptional: boolean,
+): Promise<number> {
+  return withPatience(invocation, async (store) => {
+    const { env, isJson } = invocation;
+    const startedMs = env.monotonicMs();
+    const rows = await rowsOrNone(invocation, store, request, isReplicaOptional);
+    if (rows.length === 0 && !isReplicaOptional) throw nothingStored(store, request.prefix);
+    const durationMs = Math.round(env.monotonicMs() - startedMs);
+    if (isJson) printJson(documentOf(rows, request, durationMs));
+    else printLine(summaryOf(rows, durationMs));
+    return exitCodeOf(rows);
+  });
+}
+
+async function rowsOrNone(
+  invocation: Invocation,
+  store: ObjectStore,
+  request: RestoreAllRequest,
+  isReplicaOptional: boolean,
+): Promise<RestoreAllRow[]> {
+  const { env, signal, isJson } = invocation;
+  const work = { verb: "restore", database: null, label: "restoring", unit: "read" } as const;
+  const progress = progressOf(invocation).begin(work);
+  const count = new RestoreCount(progress);
+  try {
+    const places = localPlaces(invocation);
+    const context = { store, env, signal, places, checker: integrityChecker() };
+    return await restoreAll(request, context, {
+      onStart: (databaseCount) => count.start(databaseCount),
+      onRead: (name, done, total) => count.read(name, done, total),
+      onRow: (row) => {
+        count.complete(row.name);
+        if (!isJson) for (const line of rowLines(row)) printLine(line);
+      },
+    });
+  } catch (error) {
+    if (isReplicaOptional && hasCode(error, "missing-bucket")) return [];
+    throw error;
+  } finally {
+    progress.end();
+  }
+}
+
+/** Adds up the progress of several restores. */
+class RestoreCount {
+  readonly #atWork = new Map<string, { readonly done: number; readonly total: number }>();
+  #total = 0;
+  #completed = 0;
+  #completedBytes = 0;
+
+  constructor(readonly progress: RunningProgress) {}
+
+  start(databaseCount: number): void {
+    this.#total = databaseCount;
+    this.#show();
+  }
+
+  read(name: string, done: number, total: number): void {
+    this.#atWork.set(name, { done, total });
+    this.#show();
+  }
+
+  complete(name: string): void {
+    this.#completed++;
+    this.#completedBytes += this.#atWork.get(name)?.done ?? 0;
+    this.#atWork.delete(name);
+    this.#show();
+  }
+
+  /** The sizes of the databases that wait are not known: each counts as one. */
+  #show(): void {
+    let [bytes, parts] = [this.#completedBytes, this.#completed];
+    for (const { done, total } of this.#atWork.values()) {
+      bytes += done;
+      parts += total === 0 ? 0 : done / total;
+    }
+    this.progress.update({
+      doneBytes: bytes,
+      totalBytes: null,
+      databases: { done: this.#completed, total: this.#total },
+      share: this.#total === 0 ? 0 : parts / this.#total,
+    });
+  }
+}
+
+function nothingStored({ url }: ObjectStore, prefix: string | null): WalrustError {
+  const where = prefix === null ? url : `${url} at or below ${JSON.stringify(prefix)}`;
+  return new WalrustError("restore", `No database is stored in ${where}`, {
+    hint: "`walrust list` shows all databases",
+  });
+}
+
+function rowLines(row: RestoreAllRow): string[] {
+  const { name } = row;
+  switch (row.kind) {
+    case "failed": {
+      const { message, hint } = row.error;
+      return [`${name}: FAILED: ${message}`, ...(hint === undefined ? [] : [`  ${hint}`])];
+    }
+    case "unchanged":
+      return [`${name}: TXID ${row.txid} is at ${row.path} already (${formatBytes(row.bytes)})`];
+    case "planned": {
+      const { txid, objects, downloadedBytes, outputPath } = row.result;
+      const from = `${countOf(objects, "object")} (${formatBytes(downloadedBytes)})`;
+      return [`${name}: would restore TXID ${txid} from ${from} to ${outputPath}`];
+    }
+    case "restored": {
+      const { txid, bytes, outputPath, durationMs } = row.result;
+      const done = `restored TXID ${txid} (${formatBytes(bytes)}) to ${outputPath} in ${durationMs} ms`;
+      return [`${name}: ${done}`, ...noticeLines({ ...row.result, access: null })];
+    }
+  }
+}
+
+function documentOf(rows: readonly RestoreAllRow[], request: RestoreAllRequest, durationMs: number): unknown {
+  const { into, prefix, how } = request;
+  const countOfKind = (kind: RestoreAllRow["kind"]): number => rows.filter((row) => row.kind === kind).length;
+  return {
+    into,
+    prefix,
+    dry_run: how.dryRun,
+    databases: rows.map(rowJson),
+    restored: countOfKind("restored"),
+    planned: countOfKind("planned"),
+    unchanged: countOfKind("unchanged"),
+    failed: countOfKind("failed"),
+    duration_ms: durationMs,
+  };
+}
+
+function rowJson(row: RestoreAllRow): unknown {
+  const { kind: status, name } = row;
+  switch (row.kind) {
+    case "failed": {
+      const { code, exitCode: exit, message, hint = null, context } = row.error;
+      const error = { code, exit, message, hint, context };
+      return { name, status, restored: false, output: row.path, error };
+    }
+    case "unchanged": {
+      const time = new Date(row.timeMs).toISOString();
+      const { path: output, txid, bytes } = row;
+      return { name, status, restored: false, output, txid, time, bytes, error: null };
+    }
+    default:
+      return { ...restoreJson(row.result, row.kind === "planned"), status, error: null };
+  }
+}
+
+function summaryOf(rows: readonly RestoreAllRow[], durationMs: number): string {
+  const part = (kind: RestoreAllRow["kind"], word: string): string[] => {
+    const count = rows.filter((row) => row.kind === kind).length;
+    return count === 0 ? [] : [`${count} ${word}`];
+  };
+  const parts = [
+    ...part("restored", "restored"),
+    ...part("planned", "to be restored"),
+    ...part("unchanged", "already there"),
+    ...part("failed", "FAILED"),
+  ];
+  const bytes = rows.reduce((sum, row) => sum + (row.kind === "restored" ? row.result.bytes : 0), 0);
+  const size = bytes === 0 ? "" : `; ${formatBytes(bytes)} written`;
+  return `${countOf(rows.length, "database")}: ${parts.join(", ")}${size}, in ${durationMs} ms`;
+}
