@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { resolveDatabaseConfig } from "../config/config.ts";
 import type { DatabaseEntry } from "../config/database-entries.ts";
 import { givenOf, resolveOptions, type Sources, valuesOf } from "../config/resolve.ts";
-import { COMPACT_OPTIONS, PATIENCE_OPTIONS } from "../config/settings/options.ts";
+import { COMPACT_OPTIONS, PATIENCE_OPTIONS, PROGRESS_OPTIONS } from "../config/settings/options.ts";
 import {
   COMPACTION_OPTIONS,
   KEEP_OPTIONS,
@@ -40,9 +40,11 @@ import {
   isDoubtful,
 } from "../storage/bucket/foreign-layout.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
+import { meteredStore } from "../storage/guard/metered-store.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
+import { progressOf } from "./shared/progress-of.ts";
 import {
   type Invocation,
   NAME_MEANING,
@@ -57,7 +59,7 @@ export const compactVerb: Verb = {
   name: "compact",
   summary: "Merge increments and delete expired objects; without --force, only print the plan",
   usage: "NAME | --all [-b URL]",
-  options: [STORE_OPTIONS, COMPACT_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
+  options: [STORE_OPTIONS, COMPACT_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS, PROGRESS_OPTIONS],
   positionals: { name: "NAME", min: 0, max: 1, meaning: NAME_MEANING },
   examples: [
     ["walrust compact app -b s3://my-bucket/vm1", "print the plan: merges and deletions"],
@@ -162,13 +164,36 @@ async function compactOne(
   let folder: TempFolder | null = null;
   try {
     folder = makeFolder();
-    const target = { store, name, spoolFolder: folder.path, writer: hex(env.randomBytes(16)), version, env };
-    return await upkeepOnce(target, config, force, signal);
+    const own = { name, spoolFolder: folder.path, writer: hex(env.randomBytes(16)), version, env };
+    return await whileShown(invocation, name, store, (metered) =>
+      upkeepOnce({ ...own, store: metered }, config, force, signal),
+    );
   } catch (error) {
     throw await foreignErrorOr(error, store, name, signal);
   } finally {
     folder?.remove();
     release();
+  }
+}
+
+/** Shows the bytes that a work reads from the store. */
+async function whileShown<T>(
+  invocation: Invocation,
+  name: string,
+  store: ObjectStore,
+  run: (metered: ObjectStore) => Promise<T>,
+): Promise<T> {
+  const work = { verb: "compact", database: name, label: `compacting ${name}`, unit: "read" } as const;
+  const progress = progressOf(invocation).begin(work);
+  let doneBytes = 0;
+  const onRead = (byteCount: number): void => {
+    doneBytes += byteCount;
+    progress.update({ doneBytes, totalBytes: null });
+  };
+  try {
+    return await run(meteredStore(store, { onRead }));
+  } finally {
+    progress.end();
   }
 }
 

@@ -2,7 +2,7 @@
  * `walrust replicate`: keeps a local read replica of a database in a bucket up to date.
  */
 import { resolveOptions } from "../config/resolve.ts";
-import { REPLICATE_OPTIONS } from "../config/settings/options.ts";
+import { PROGRESS_OPTIONS, REPLICATE_OPTIONS } from "../config/settings/options.ts";
 import { STORE_OPTIONS } from "../config/settings/settings.ts";
 import type { Log } from "../env.ts";
 import { WalrustError } from "../errors.ts";
@@ -18,6 +18,8 @@ import { whileSavingMemory } from "./memory/save-memory.ts";
 import { integrityChecker } from "./shared/integrity.ts";
 import { openDestination, warningSink } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printEvent } from "./shared/output.ts";
+import { RepeatedProgress } from "./shared/progress.ts";
+import { progressOf } from "./shared/progress-of.ts";
 import { type Invocation, settingsOf, USAGE_EXIT, type Verb } from "./shared/verb.ts";
 
 /** The verb `replicate`. */
@@ -25,7 +27,7 @@ export const replicateVerb: Verb = {
   name: "replicate",
   summary: "Keep a local read replica of a database up to date",
   usage: "SOURCE --local PATH [-b URL]",
-  options: [REPLICATE_OPTIONS, STORE_OPTIONS],
+  options: [REPLICATE_OPTIONS, STORE_OPTIONS, PROGRESS_OPTIONS],
   positionals: {
     name: "SOURCE",
     min: 1,
@@ -64,16 +66,22 @@ async function run(invocation: Invocation): Promise<number> {
   const { destination, name, url } = sourceOf(invocation, text);
   const reachability = new ReachabilityMonitor(env, warningSink(env.log), true);
   const store = openDestination(invocation, { reachability }, destination);
+  const work = { verb: "replicate", database: name, label: `restoring ${name}`, unit: "read" } as const;
+  const progress = new RepeatedProgress(progressOf(invocation), work);
   const emit = (event: ReplicaEvent): void => {
+    progress.end();
     if (isJson) printEvent(jsonOf(event, env.nowMs()), env.log);
     else logEvent(event, local, env.log);
   };
   try {
     const request = { name, source: url, localPath: local, intervalMs, isOnce: once };
-    const context = { store, env, signal, emit, checker: integrityChecker() };
+    const onProgress = (doneBytes: number, totalBytes: number): void =>
+      progress.update({ doneBytes, totalBytes });
+    const context = { store, env, signal, emit, onProgress, checker: integrityChecker() };
     await whileSavingMemory(env, () => replicate(request, context));
     return 0;
   } finally {
+    progress.end();
     await store.close();
   }
 }

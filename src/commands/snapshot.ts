@@ -2,7 +2,7 @@
  * `walrust snapshot`: uploads one snapshot now, consistent although the application goes on writing.
  */
 import { relative } from "node:path";
-import { PATIENCE_OPTIONS } from "../config/settings/options.ts";
+import { PATIENCE_OPTIONS, PROGRESS_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import type { AttachTarget } from "../discovery/attach-target.ts";
 import { DatabaseFinder } from "../discovery/finder.ts";
@@ -10,13 +10,20 @@ import { WalrustError } from "../errors.ts";
 import { readState } from "../local/state.ts";
 import { databasePathOrNull } from "../replication/control/announcements.ts";
 import { askWatchOrNull } from "../replication/control/control-client.ts";
-import { type SnapshotResult, snapshotOnce } from "../replication/upkeep/snapshot-once.ts";
+import {
+  type SnapshotPhase,
+  type SnapshotResult,
+  snapshotOnce,
+} from "../replication/upkeep/snapshot-once.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
+import { meteredStore } from "../storage/guard/metered-store.ts";
 import { Semaphore } from "../storage/guard/semaphore.ts";
 import { warnOfUncheckable } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { formatBytes, printJson, printLine } from "./shared/output.ts";
+import { RepeatedProgress } from "./shared/progress.ts";
+import { progressOf } from "./shared/progress-of.ts";
 import { type Invocation, STORAGE_EXIT, USAGE_EXIT, type Verb } from "./shared/verb.ts";
 
 /** The verb `snapshot`. */
@@ -24,7 +31,7 @@ export const snapshotVerb: Verb = {
   name: "snapshot",
   summary: "Upload a snapshot of a database now",
   usage: "DATABASE [-b URL]",
-  options: [STORE_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS],
+  options: [STORE_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS, PROGRESS_OPTIONS],
   positionals: { name: "DATABASE", min: 1, max: 1, meaning: "Path of a database file" },
   examples: [
     ["walrust snapshot app.db -b file:///backup", "to a folder"],
@@ -38,15 +45,14 @@ export const snapshotVerb: Verb = {
   ],
   run: async (invocation) =>
     withPatience(invocation, async (store) => {
-      const { env, version, signal, isJson } = invocation;
+      const { env, signal, isJson } = invocation;
       const startedMs = env.monotonicMs();
       const target = await databaseOf(invocation, store);
       const request = { verb: "snapshot", path: target.path, destination: store.location } as const;
       const folders = runtimeFolders(invocation);
       const isNew = readState(target.paths).kind === "none";
       const asked = await askWatchOrNull(target.paths.folder, request, invocation, folders);
-      const context = { store, env, version, uploads: new Semaphore(1), anchors: new Semaphore(1) };
-      const result = (asked as SnapshotResult | null) ?? (await snapshotOnce(target, context, signal));
+      const result = (asked as SnapshotResult | null) ?? (await takeSnapshot(invocation, target, store));
       const durationMs = Math.round(env.monotonicMs() - startedMs);
       if (isNew && asked === null) await warnOfUncheckable([target], { env, signal });
       const { name, txid, key, time, bytes, databaseBytes } = result;
@@ -59,6 +65,39 @@ export const snapshotVerb: Verb = {
       return 0;
     }),
 };
+
+/** Takes a snapshot in this process, and shows its progress. */
+async function takeSnapshot(
+  invocation: Invocation,
+  target: AttachTarget,
+  inner: ObjectStore,
+): Promise<SnapshotResult> {
+  const { env, version, signal } = invocation;
+  const { name } = target;
+  const display = progressOf(invocation);
+  const workOf = (label: string, unit: "read" | "sent") =>
+    new RepeatedProgress(display, { verb: "snapshot", database: name, label, unit });
+  const reading = workOf(`reading ${name}`, "read");
+  const uploading = workOf(`uploading ${name}`, "sent");
+  let [sentBytes, totalBytes] = [0, 0];
+  const onSent = (byteCount: number): void => {
+    sentBytes = Math.min(totalBytes, sentBytes + byteCount);
+    uploading.update({ doneBytes: sentBytes, totalBytes });
+  };
+  const onPhase = (phase: SnapshotPhase): void => {
+    if (phase.kind === "reading") return reading.update(phase);
+    reading.end();
+    [sentBytes, totalBytes] = [0, phase.totalBytes];
+    uploading.update({ doneBytes: 0, totalBytes });
+  };
+  const store = meteredStore(inner, { onSent });
+  try {
+    return await snapshotOnce(target, { store, env, version, anchors: new Semaphore(1), onPhase }, signal);
+  } finally {
+    reading.end();
+    uploading.end();
+  }
+}
 
 /** The named database, under the name that a watch with the same configuration gives it. */
 async function databaseOf(invocation: Invocation, store: ObjectStore): Promise<AttachTarget> {

@@ -3,7 +3,7 @@
  */
 
 import { resolveConfig } from "../config/config.ts";
-import { WATCH_GROUPS } from "../config/settings/options.ts";
+import { PROGRESS_OPTIONS, WATCH_GROUPS } from "../config/settings/options.ts";
 import { WalEvents } from "../database/wal/wal-events.ts";
 import { Discovery } from "../discovery/discovery.ts";
 import type { MissingDatabase } from "../discovery/finder.ts";
@@ -16,6 +16,7 @@ import type { Validation, WatchEvent } from "../replication/context/watch-events
 import { type WatchResult, watch } from "../replication/watch/watch-loop.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import { AdaptiveLimit } from "../storage/guard/adaptive-limit.ts";
+import { meteredStore } from "../storage/guard/metered-store.ts";
 import { PutLimiter } from "../storage/guard/put-limiter.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
 import { whileSavingMemory } from "./memory/save-memory.ts";
@@ -23,7 +24,9 @@ import { NewDatabaseCheck } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withDestination } from "./shared/open-destination.ts";
 import { countOf, printEvent } from "./shared/output.ts";
+import { progressOf } from "./shared/progress-of.ts";
 import type { Invocation, Verb } from "./shared/verb.ts";
+import { FirstCopies } from "./watch/first-copies.ts";
 import { OpenFilesWatch } from "./watch/open-files.ts";
 import { startObserver } from "./watch/watch-observer.ts";
 import { UploadSummary } from "./watch/watch-summary.ts";
@@ -34,7 +37,7 @@ export const watchVerb: Verb = {
   name: "watch",
   summary: "Replicate databases continuously until stopped",
   usage: "[DATABASE…] [-b URL]",
-  options: WATCH_GROUPS,
+  options: [...WATCH_GROUPS, PROGRESS_OPTIONS],
   positionals: {
     name: "DATABASE",
     min: 0,
@@ -93,18 +96,23 @@ async function run(invocation: Invocation): Promise<number> {
       if (isMissing) observer?.observe({ event: "stopped", database: name, code, message });
     }
     const newDatabases = new NewDatabaseCheck({ env, signal });
+    const names = targets.map(({ name }) => name);
+    const firstCopies = new FirstCopies(progressOf(invocation), names);
+    const onSent = (byteCount: number): void => firstCopies.sent(byteCount);
     emit = (event) => {
+      firstCopies.observe(event);
       reporter.emit(event);
       newDatabases.observe(event);
       observer?.observe(event);
     };
     const input = {
-      store,
+      store: meteredStore(store, { onSent }),
       puts: putLimit,
       config,
       env,
       version: invocation.version,
       emit,
+      onImage: (name: string, done: number, total: number) => firstCopies.image(name, done, total),
       storeConditions: conditions,
       validate: validation(store, invocation),
       runtimeFolders: runtimeFolders(invocation),
@@ -121,6 +129,7 @@ async function run(invocation: Invocation): Promise<number> {
       const result = await watch({ targets, unwatchable }, input, signal);
       return exitCodeOf(result, reporter, env.log, signal.aborted);
     } finally {
+      firstCopies.end();
       await observer?.close();
     }
   };

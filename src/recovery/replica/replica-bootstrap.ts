@@ -48,6 +48,8 @@ export interface BootstrapContext {
   readonly env: Env;
   readonly signal: AbortSignal;
   readonly checker?: IntegrityChecker | undefined;
+  /** Reports the bytes of objects that were read, of all that the bootstrap needs. */
+  readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
 }
 
 /** A restored file and its point in the history. */
@@ -68,17 +70,17 @@ export async function restoreNewest(
   context: BootstrapContext,
   beforePublish: (point: ReplicaPoint) => void,
 ): Promise<RestoredReplica> {
-  const { store, name, env, signal, checker } = context;
+  const { store, name, env, signal, checker, onProgress = () => {} } = context;
   const { path: outputPath } = resolvePlace(path);
   const request = { name, outputPath, point: { kind: "latest" }, force: false } as const;
-  const restored = await prepareRestore(request, { store, env, signal, checker });
+  const restored = await prepareRestore(request, { store, env, signal, checker, onProgress });
   const { draft, plan } = restored;
   try {
     const point = pointOf(draft.builder, restored.path.chain);
     const sums = sumsOf(draft.builder);
     draft.takeAccess(false);
     beforePublish(point);
-    draft.publish(env.nowMs());
+    draft.publish(draft.newStamp(env.nowMs()));
     return { path, point, sums, objectCount: plan.objects.length };
   } catch (error) {
     throw restoreError(error, name);

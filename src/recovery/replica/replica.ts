@@ -82,6 +82,8 @@ export interface ReplicateContext {
   readonly emit: (event: ReplicaEvent) => void;
   /** Checks the file of a bootstrap; in this process by default. */
   readonly checker?: IntegrityChecker | undefined;
+  /** Reports the progress of a bootstrap, which ends with the next event. */
+  readonly onProgress?: ((doneBytes: number, totalBytes: number) => void) | undefined;
 }
 
 /** Failures that no later poll can repair. */
@@ -134,11 +136,11 @@ class Replica {
   #waiting: { readonly restored: RestoredReplica; readonly reason: string } | null = null;
 
   constructor(request: ReplicateRequest, heldPath: string, context: ReplicateContext) {
-    const { store, env, signal, checker } = context;
+    const { store, env, signal, checker, onProgress } = context;
     this.#request = request;
     this.#heldPath = heldPath;
     this.#context = context;
-    this.#bootstrap = { store, name: request.name, env, signal, checker };
+    this.#bootstrap = { store, name: request.name, env, signal, checker, onProgress };
     this.#feed = new ReplicaFeed(store, request.name, env, () => this.#point);
   }
 

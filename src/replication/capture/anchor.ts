@@ -85,6 +85,12 @@ export type AnchorMode = "first" | "difference" | "full";
 /** Takes the sum of each page, in page order. */
 type SumSink = Pick<PageSumWriter, "push" | "xor">;
 
+/**
+ * Runs between two slices of an image.
+ * @param doneBytes bytes of the image that were read, of all
+ */
+export type BetweenSlices = (doneBytes: number, totalBytes: number) => Promise<void>;
+
 /** An image under a freeze, and the wal-index it was opened at. */
 interface OpenImage {
   readonly image: DatabaseImage;
@@ -102,7 +108,7 @@ export async function anchor(
   before: Predecessor,
   env: Env,
   signal?: AbortSignal,
-  between: () => Promise<void> = () => turn(env, signal),
+  between: BetweenSlices = () => turn(env, signal),
 ): Promise<AnchorOutcome> {
   const timeMs = Math.max(env.nowMs(), before.timeMs);
   // Before the image is open: a disk that refuses the page sums leaves nothing open.
@@ -157,7 +163,7 @@ export async function snapshotImage(
   index: WalIndexHeader,
   env: Env,
   signal?: AbortSignal,
-  between: () => Promise<void> = () => turn(env, signal),
+  between: BetweenSlices = () => turn(env, signal),
 ): Promise<SpoolFile> {
   const { state } = live;
   if (state === null) throw new Error("a snapshot needs a history");
@@ -206,12 +212,13 @@ function limited(
   image: DatabaseImage,
   index: WalIndexHeader,
   spool: SpoolWriter,
-  between: () => Promise<void>,
-): () => Promise<void> {
+  between: BetweenSlices,
+): (pageCount: number) => Promise<void> {
   const limit = new AnchorLimit(live, image.commit, index.mxFrame);
-  return () => {
+  const { pageSizeBytes } = live.pin;
+  return (pageCount) => {
     limit.check(spool.sizeBytes);
-    return between();
+    return between(pageCount * pageSizeBytes, image.commit * pageSizeBytes);
   };
 }
 
@@ -292,7 +299,7 @@ async function encodeImage(
   mode: AnchorMode,
   spool: SpoolWriter,
   sums: SumSink,
-  betweenSlices: () => Promise<void>,
+  betweenSlices: (pageCount: number) => Promise<void>,
 ): Promise<number> {
   const index = new SpilledIndex(live.paths.spoolFolder);
   const encoder = new LtxEncoder(header, (bytes) => spool.write(bytes), index);
@@ -300,7 +307,9 @@ async function encodeImage(
   const lock = lockPgno(header.pageSizeBytes);
   const sum = new Uint32Array(2);
   let written = 0;
+  let read = 0;
   const onPage = (pgno: number, data: Uint8Array): void => {
+    read = pgno;
     const hadSum = oldSums?.next() ?? false;
     if (pgno === lock) return sums.push(0, 0);
     pageChecksumInto(pgno, data, sum);
@@ -311,10 +320,10 @@ async function encodeImage(
   };
   try {
     const slicePages = Math.max(1, Math.floor(SLICE_BYTES / header.pageSizeBytes));
-    while (image.readSlice(slicePages, onPage)) await betweenSlices();
+    while (image.readSlice(slicePages, onPage)) await betweenSlices(read);
     const isUnchecked = (header.flags & FLAG_NO_CHECKSUM) !== 0;
     const end = encoder.finishInSlices(isUnchecked ? NO_CHECKSUM : sums.xor.checksum());
-    while (!end.next().done) await betweenSlices();
+    while (!end.next().done) await betweenSlices(read);
     return written;
   } finally {
     oldSums?.close();

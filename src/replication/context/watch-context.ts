@@ -44,6 +44,8 @@ export interface SharedContext {
   /** Aborts when the watch is to end: nothing new begins then. */
   readonly stopping: AbortSignal;
   readonly emit: (event: WatchEvent) => void;
+  /** Reports the bytes of the image of a database that were read for an anchor so far, of all. */
+  readonly onImage?: ((database: string, doneBytes: number, totalBytes: number) => void) | undefined;
   /** Conditions of the store that all databases share. */
   readonly storeConditions: Conditions;
   /** Finds the end of an outage for all databases at once. */

@@ -35,6 +35,16 @@ export interface SnapshotResult {
   readonly databaseBytes: number;
 }
 
+/** How far a snapshot is: first the database is read, then the snapshot is uploaded. */
+export type SnapshotPhase =
+  | { readonly kind: "reading"; readonly doneBytes: number; readonly totalBytes: number }
+  | { readonly kind: "uploading"; readonly totalBytes: number };
+
+/** The surroundings of a snapshot. */
+export interface SnapshotContext extends Pick<WatchContext, "store" | "env" | "version" | "anchors"> {
+  readonly onPhase?: (phase: SnapshotPhase) => void;
+}
+
 /**
  * Takes and uploads a snapshot.
  * @throws WalrustError codes database, not-wal, locked, foreign-writer or a storage code. Captured files stay
@@ -42,7 +52,7 @@ export interface SnapshotResult {
  */
 export async function snapshotOnce(
   target: AttachTarget,
-  context: Pick<WatchContext, "store" | "env" | "version" | "anchors">,
+  context: SnapshotContext,
   signal: AbortSignal,
 ): Promise<SnapshotResult> {
   const attached = await attach(target, context.store, context.env);
@@ -56,6 +66,8 @@ export async function snapshotOnce(
     logIfOlder(live, file, context.env);
     const upload = { ...context, emit: () => {}, keepsSent: false };
     for (let attempt = 0; ; attempt++) {
+      const totalBytes = live.pending.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+      context.onPhase?.({ kind: "uploading", totalBytes });
       const links = await uploadPending(live, upload, signal, "links");
       const isSent = links.kind === "drained";
       const outcome = isSent ? await uploadPending(live, upload, signal, "snapshots") : links;
@@ -131,23 +143,24 @@ async function emptyWalAtEnd(live: LiveDatabase, env: Env): Promise<void> {
 }
 
 /** Captures up to now and writes a snapshot into the spool. */
-async function makeSnapshot(
-  attached: Attached,
-  context: Pick<WatchContext, "env" | "anchors">,
-): Promise<SpoolFile> {
+async function makeSnapshot(attached: Attached, { env, onPhase }: SnapshotContext): Promise<SpoolFile> {
   const { live } = attached;
+  const between = (doneBytes: number, totalBytes: number): Promise<void> => {
+    onPhase?.({ kind: "reading", doneBytes, totalBytes });
+    return env.turn();
+  };
   let before: Predecessor | null = attached.anchor?.before ?? null;
   for (let attempt = 0; attempt < TRIES_MAX; attempt++) {
-    if (attempt > 0) await context.env.sleep(RETRY_MS);
+    if (attempt > 0) await env.sleep(RETRY_MS);
     if (before !== null) {
       const predecessor: Predecessor = before;
-      const outcome = await anchor(live, predecessor, context.env);
+      const outcome = await anchor(live, predecessor, env, undefined, between);
       if (outcome.kind === "later") continue;
       if (outcome.kind === "anchored" && outcome.mode === "first") return outcome.file;
       before = null;
     }
     if (!live.pin.freeze()) continue;
-    const outcome = capture(live, context.env);
+    const outcome = capture(live, env);
     if (outcome.kind === "re-anchor") {
       before = live.state;
       continue;
@@ -156,7 +169,7 @@ async function makeSnapshot(
     const waiting = standInOrNull(live, attached.needsSnapshot);
     if (waiting !== null) return waiting;
     try {
-      const file = await snapshotImage(live, outcome.index, context.env);
+      const file = await snapshotImage(live, outcome.index, env, undefined, between);
       dropSuperseded(live, file);
       return file;
     } catch (error) {

@@ -47,7 +47,16 @@ const REWRITTEN: FilesVerdict = { kind: "replaced", reason: OVERWRITTEN };
 /** The part of the context that an attachment uses. */
 export type AttachmentContext = Pick<
   WatchContext,
-  "store" | "env" | "config" | "attaches" | "anchors" | "writers" | "closing" | "emit" | "conditions"
+  | "store"
+  | "env"
+  | "config"
+  | "attaches"
+  | "anchors"
+  | "writers"
+  | "closing"
+  | "emit"
+  | "onImage"
+  | "conditions"
 >;
 
 /** An anchor that has to be made before anything else is captured. */
@@ -241,7 +250,12 @@ export class Attachment {
     if (live === null || due === null) return;
     this.#repin(live);
     const before = predecessorOf(due, live);
-    const work = (between: () => Promise<void>) => anchor(live, before, env, closing.signal, between);
+    const { name } = this.target;
+    const work = (turn: () => Promise<void>) =>
+      anchor(live, before, env, closing.signal, (doneBytes, totalBytes) => {
+        this.context.onImage?.(name, doneBytes, totalBytes);
+        return turn();
+      });
     const outcome = await anchors.runInTurns(work, ANCHOR_TURN_MS, env, closing.signal);
     if (outcome.kind === "later") throw busyError(live, outcome.reason);
     this.#anchorDue = null;

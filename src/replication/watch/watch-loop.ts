@@ -61,6 +61,7 @@ export interface WatchInput {
   readonly env: Env;
   readonly version: string;
   readonly emit: (event: WatchEvent) => void;
+  readonly onImage?: SharedContext["onImage"];
   readonly validate: Validate;
   /**
    * Finds all databases that are present, every 5 s. The watch starts replicating new databases, and stops
@@ -104,6 +105,7 @@ export async function watch(
     version,
     validate: input.validate,
     emit,
+    onImage: input.onImage,
     puts: input.puts,
     storeConditions,
     stopping: signal,

@@ -90,6 +90,11 @@ export interface PutOptions extends CallOptions {
   readonly reservation?: PutReservation;
   /** Remembers a multipart upload, so that a later put of the same bytes at the same key continues it. */
   readonly uploadMemory?: UploadMemory;
+  /**
+   * Reports bytes that the store has taken: of a multipart upload part by part, also those that it had before.
+   * A repeated attempt may report bytes again.
+   */
+  readonly onSent?: ((byteCount: number) => void) | undefined;
 }
 
 /** A byte range: `length` bytes from `offset`. A range that reaches past the end gives the bytes up to it. */

@@ -95,6 +95,7 @@ async function writeDataOrNull(
       options.signal?.throwIfAborted();
       hasher.update(chunk);
       await writeFully(handle, chunk);
+      options.onSent?.(chunk.length);
     }
     if (options.modifiedMs === undefined) return;
     // A Date: as seconds, in floating point, nearly every time would be up to a microsecond too early.

@@ -77,6 +77,8 @@ export interface MultipartUpload {
   readonly putLimit?: PutLimit | undefined;
   /** Remembers the upload over failures and restarts. */
   readonly continued?: ContinuedUpload | undefined;
+  /** Reports the bytes of each part that the store has. */
+  readonly onSent?: ((byteCount: number) => void) | undefined;
 }
 
 /** The memory of an upload, and its place by which a memory is recognized. */
@@ -255,6 +257,7 @@ async function sendParts(
     while (nextIndex < parts.length) {
       const part = parts[nextIndex++]!;
       etags[part.number - 1] = (await storedEtagOrNull(upload, part, open)) ?? (await sendOne(part));
+      upload.onSent?.(part.sizeBytes);
     }
   }
   async function sendOne(part: Part): Promise<string> {

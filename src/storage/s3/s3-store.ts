@@ -356,6 +356,7 @@ export class S3Store implements ObjectStore {
       await this.#readBack(key, request, options, mode);
     }
     if (mode === "checks") await this.#assertStillOurs(key, body, options);
+    options.onSent?.(putBodySize(body));
   }
 
   async #putInParts(key: string, body: PutBody, options: PutOptions, mode: CreateOnlyMode): Promise<void> {
@@ -380,6 +381,7 @@ export class S3Store implements ObjectStore {
       putLimit: this.#options.putLimit,
       quirks: this.#putQuirks,
       book: this.#uploadBook,
+      onSent: options.onSent,
     });
     if (mode === "checks") await this.#assertStillOurs(key, body, options);
   }

@@ -82,6 +82,23 @@ describe("replicate follows", () => {
     });
   }
 
+  test("a bootstrap reports the bytes that it has read, and following reports none", async () => {
+    const { source, history, store, local } = await newSource(2);
+    const reported: (readonly [done: number, total: number, events: number])[] = [];
+    const run: ReplicaRun = new ReplicaRun(store, local, {
+      onProgress: (done, total) => void reported.push([done, total, run.events.length]),
+    });
+    await run.waitForTxid(3);
+    const totals = new Set(reported.map(([, total]) => total));
+    const [done, total, eventCount] = reported.at(-1)!;
+    expect([totals.size, done, eventCount]).toEqual([1, total, 0]);
+    const count = reported.length;
+    await history.publish(source.after(insert(10, 100)));
+    await run.waitForTxid(4);
+    expect(reported.length).toBe(count);
+    await run.stop();
+  });
+
   test("a transaction over several blocks of the wal-index, under an open connection", async () => {
     const { source, history, store, local } = await newSource(0, false, 512);
     const run = new ReplicaRun(store, local);

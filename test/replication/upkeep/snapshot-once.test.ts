@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { WalrustError } from "../../../src/errors.ts";
 import type { Txid } from "../../../src/format/types.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
-import { snapshotOnce } from "../../../src/replication/upkeep/snapshot-once.ts";
+import { type SnapshotPhase, snapshotOnce } from "../../../src/replication/upkeep/snapshot-once.ts";
 import { UploadRecord, uploadRecords } from "../../../src/replication/upload/upload-record.ts";
 import type { ObjectStore, UnfinishedUpload } from "../../../src/storage/contract/store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
@@ -38,6 +38,23 @@ describe("snapshotOnce", () => {
     expect(result).toMatchObject({ name: "app", txid: 1, key, databaseBytes: imageOf(path).length });
     expect(result.bytes).toBe((await store.head(key)).sizeBytes);
     expect(Buffer.compare(await newestImage(store, "app"), imageOf(path))).toBe(0);
+    await app.close();
+  });
+
+  test("reports how much of the image is read, then how much is to be uploaded", async () => {
+    const { path, app } = await newDatabase();
+    await app.must("INSERT INTO t(v) VALUES (randomblob(3000000))");
+    const phases: SnapshotPhase[] = [];
+    const onPhase = (phase: SnapshotPhase): void => void phases.push(phase);
+    const context = { store: new MemoryStore(), env, version: "test", anchors: new Semaphore(1), onPhase };
+    const { bytes } = await snapshotOnce(targetOf(path), context, new AbortController().signal);
+    const totalBytes = imageOf(path).length;
+    const reading = phases.filter((phase) => phase.kind === "reading");
+    expect(new Set(reading.map((phase) => phase.totalBytes))).toEqual(new Set([totalBytes]));
+    const doneBytes = reading.map((phase) => phase.doneBytes);
+    expect(doneBytes).toEqual(doneBytes.toSorted((a, b) => a - b));
+    expect([doneBytes.length >= 2, doneBytes.at(-1)! <= totalBytes]).toEqual([true, true]);
+    expect(phases.at(-1)).toEqual({ kind: "uploading", totalBytes: bytes });
     await app.close();
   });
 

@@ -106,6 +106,20 @@ function putAndGetContract(subject: ContractSubject): void {
     expect(await keysOf(store, "")).toEqual(["manifest.json"]);
   });
 
+  it("put reports the bytes that the store has taken", async () => {
+    const store = await open();
+    const path = join(tempFolder("sent"), "file");
+    writeFileSync(path, patternBytes(20 << 20));
+    for (const sizeBytes of [0, 10, 300_000, 20 << 20]) {
+      let sentBytes = 0;
+      const onSent = (byteCount: number): void => {
+        sentBytes += byteCount;
+      };
+      await store.put(`sent/${sizeBytes}`, { kind: "file", path, offset: 0, sizeBytes }, { onSent });
+      expect([sizeBytes, sentBytes]).toEqual([sizeBytes, sizeBytes]);
+    }
+  });
+
   it("put stores an empty object", async () => {
     const store = await open();
     await store.put("empty", textBody(""), { createOnly: true, metadata: { a: "b" } });

@@ -13,6 +13,7 @@ export interface ReplicaRunOptions {
   readonly source?: string;
   readonly isOnce?: boolean;
   readonly env?: Partial<Env>;
+  readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
 /** One run of replicate. */
@@ -30,7 +31,9 @@ export class ReplicaRun {
     const emit = (event: ReplicaEvent): void => {
       this.events.push(event);
     };
-    this.#ended = replicate(request, { store, env, signal: this.#aborter.signal, emit }).catch((error) => {
+    const { onProgress } = options;
+    const context = { store, env, signal: this.#aborter.signal, emit, onProgress };
+    this.#ended = replicate(request, context).catch((error) => {
       this.#failure = error;
     });
     void this.#ended.then(() => {

@@ -79,6 +79,7 @@ export class MemoryStore implements ObjectStore {
     }
     const modifiedMs = options.modifiedMs ?? this.#env.nowMs();
     this.#entries.set(key, { bytes, metadata: { ...options.metadata }, modifiedMs });
+    options.onSent?.(bytes.byteLength);
   }
 
   async get(key: string, options: GetOptions = {}): Promise<ObjectBody> {
