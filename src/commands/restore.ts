@@ -7,6 +7,7 @@ import type { OptionValues } from "../config/settings/option-spec.ts";
 import { PATIENCE_OPTIONS, PROGRESS_OPTIONS, RESTORE_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import { hasCode, WalrustError } from "../errors.ts";
+import type { IntegrityChecker } from "../recovery/integrity/integrity-child.ts";
 import type { IntegrityMode } from "../recovery/integrity/integrity-verdict.ts";
 import { parsePointInTime } from "../recovery/plan/restore-point.ts";
 import { restore } from "../recovery/restore/restore-database.ts";
@@ -119,11 +120,20 @@ function restoreOne(
     }
     const request = { ...how, name, outputPath: output };
     const places = localPlaces(invocation);
-    const checker = integrityChecker();
     const work = { verb: "restore", database: name, label: `restoring ${name}`, unit: "read" } as const;
-    const result = await progressOf(invocation).during(work, (onProgress) =>
-      restore(request, { store, env, signal, checker, onProgress, places }),
-    );
+    const result = await progressOf(invocation).during(work, (report) => {
+      let readBytes = 0;
+      const onProgress = (doneBytes: number, totalBytes: number): void => {
+        readBytes = totalBytes;
+        report(doneBytes, totalBytes);
+      };
+      const inner = integrityChecker();
+      const checker: IntegrityChecker = (path, mode, surroundings) => {
+        report(readBytes, readBytes, "integrity_check");
+        return inner(path, mode, surroundings);
+      };
+      return restore(request, { store, env, signal, checker, onProgress, places });
+    });
     if (isJson) printJson(restoreJson(result, how.dryRun));
     else for (const line of restoreLines(result, how.dryRun)) printLine(line);
     return 0;

@@ -40,7 +40,12 @@ export interface ProgressState {
   readonly sentBytes?: number;
   /** The share that is done, from 0 to 1; by default that of the bytes. */
   readonly share?: number;
+  /** The step after the bytes, which reports no progress of its own. */
+  readonly step?: "integrity_check";
 }
+
+/** Receives the progress of one work. */
+export type OnProgress = (doneBytes: number, totalBytes: number, step?: ProgressState["step"]) => void;
 
 /** Where progress is shown. */
 export interface ProgressOutput {
@@ -110,13 +115,12 @@ export class ProgressDisplay {
   }
 
   /** Shows a work that reports through a callback, until it ends. */
-  async during<T>(
-    work: ProgressWork,
-    run: (onProgress: (doneBytes: number, totalBytes: number) => void) => Promise<T>,
-  ): Promise<T> {
+  async during<T>(work: ProgressWork, run: (onProgress: OnProgress) => Promise<T>): Promise<T> {
     const running = this.begin(work);
     try {
-      return await run((doneBytes, totalBytes) => running.update({ doneBytes, totalBytes }));
+      return await run((doneBytes, totalBytes, step) =>
+        running.update({ doneBytes, totalBytes, ...(step && { step }) }),
+      );
     } finally {
       running.end();
     }
@@ -248,6 +252,7 @@ function factsOf({ unit }: ProgressWork, state: ProgressState, pace: Pace): stri
   const done = formatBytes(doneBytes);
   const share = shareOf(state);
   const isDone = totalBytes === null ? done : `${done} of ${formatBytes(totalBytes)}`;
+  if (state.step !== undefined) return [`${isDone} ${unit}`, "SQLite checks the file"];
   return [
     ...(databases === undefined ? [] : [`${databases.done} of ${databases.total} databases`]),
     `${isDone} ${unit}`,
@@ -316,6 +321,7 @@ export function progressJson(work: ProgressWork, state: ProgressState, pace: Pac
     done_bytes: doneBytes,
     total_bytes: totalBytes,
     sent_bytes: sentBytes,
+    step: state.step ?? null,
     databases_done: databases?.done ?? null,
     databases_total: databases?.total ?? null,
     bytes_per_second: Math.round(pace.bytesPerSecond),

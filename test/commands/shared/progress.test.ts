@@ -163,6 +163,7 @@ describe("RunningProgress", () => {
       done_bytes: 5,
       total_bytes: 10,
       sent_bytes: null,
+      step: null,
       databases_done: null,
       databases_total: null,
       bytes_per_second: 5,
@@ -182,6 +183,16 @@ describe("RunningProgress", () => {
     await clock.advance(30_000);
     expect(shown.bars.at(-1)).toBe("restoring app 3.00 MB sent, 0 B/s");
     progress.end();
+  });
+
+  test("names the step after the bytes", async () => {
+    const { clock, display, shown } = displayOf("bar");
+    await display.during(WORK, async (onProgress) => {
+      onProgress(10 * MB, 10 * MB, "integrity_check");
+      await clock.advance(2_000);
+    });
+    const bar = "█".repeat(30);
+    expect(shown.bars[0]).toBe(`restoring app ${bar} 10.0 MB of 10.0 MB read, SQLite checks the file`);
   });
 
   test("shows bytes that are read and sent, without a percentage that would not hold", async () => {
