@@ -79,7 +79,9 @@ async function run(invocation: Invocation): Promise<number> {
 
 type RestoreValues = OptionValues<typeof RESTORE_OPTIONS>;
 
-/** @throws WalrustError code "usage" unless one database with its output is named, or all with their folder */
+/**
+ * @throws WalrustError code "usage" unless one database with its output is named, or all with their folder
+ */
 function assertOneOrAll({ all, into, output, prefix, ifDbNotExists }: RestoreValues, name?: string): void {
   const fail = (message: string, hint: string): never => {
     throw new WalrustError("usage", message, { hint });

@@ -98,7 +98,6 @@ async function run(invocation: Invocation): Promise<number> {
     const newDatabases = new NewDatabaseCheck({ env, signal });
     const names = targets.map(({ name }) => name);
     const firstCopies = new FirstCopies(progressOf(invocation), names);
-    const onSent = (byteCount: number): void => firstCopies.sent(byteCount);
     emit = (event) => {
       firstCopies.observe(event);
       reporter.emit(event);
@@ -106,7 +105,7 @@ async function run(invocation: Invocation): Promise<number> {
       observer?.observe(event);
     };
     const input = {
-      store: meteredStore(store, { onSent }),
+      store: meteredStore(store, { onSent: (byteCount) => firstCopies.sent(byteCount) }),
       puts: putLimit,
       config,
       env,

@@ -46,7 +46,7 @@ export function restoreLines(result: RestoreResult, isDryRun: boolean): string[]
   return [...done, ...noticeLines(result)];
 }
 
-/** What a person has to know of a restore, beside its success. */
+/** The facts of a restore that a person has to know beside its success. */
 export function noticeLines({ access, notice, damaged, previousPath }: RestoreResult): string[] {
   return [
     ...(access === null ? [] : [`  ${ownerText(access)}`]),

@@ -7,8 +7,8 @@
  * 1. Work that ends within a second shows nothing.
  * 2. Escape codes go to a terminal only, and not with TERM=dumb or NO_COLOR.
  * 3. A bar is one line, no wider than the terminal, and is gone when the work ends.
- * 4. Bytes are named by what was counted: objects that were read from the store or checked (as they are stored,
- *    compressed), or sent to it; or bytes of a database that were read.
+ * 4. Bytes are named by what was counted: objects that were read from the store or checked (as they are
+ *    stored, compressed), or sent to it; or bytes of a database that were read.
  */
 import type { Env } from "../../env.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
@@ -25,7 +25,7 @@ export interface ProgressWork {
   readonly database: string | null;
   /** The work in words, such as "restoring app". */
   readonly label: string;
-  /** What the bytes are that are counted. */
+  /** The meaning of the counted bytes. */
   readonly unit: "read" | "checked" | "sent";
 }
 
@@ -183,7 +183,7 @@ export class RunningProgress {
     } else output.json(progressJson(this.#work, this.#state, pace, env.nowMs()));
   }
 
-  #paceAt(nowMs: number): Pace {
+  #paceAt(nowMs: number): ProgressPace {
     const { doneBytes, sentBytes = 0 } = this.#state;
     const bytes = doneBytes + sentBytes;
     const samples = this.#samples;
@@ -232,7 +232,7 @@ export class RepeatedProgress {
 }
 
 /** The pace of a work. */
-export interface Pace {
+export interface ProgressPace {
   readonly elapsedMs: number;
   /** Of the bytes that are counted, and of those that are sent. */
   readonly bytesPerSecond: number;
@@ -247,7 +247,7 @@ function shareOf({ doneBytes, totalBytes, share }: ProgressState): number | null
 }
 
 /** The facts of a state: counts, rate and time left. Pure. */
-function factsOf({ unit }: ProgressWork, state: ProgressState, pace: Pace): string[] {
+function factsOf({ unit }: ProgressWork, state: ProgressState, pace: ProgressPace): string[] {
   const { doneBytes, totalBytes, databases, sentBytes } = state;
   const done = formatBytes(doneBytes);
   const share = shareOf(state);
@@ -265,7 +265,12 @@ function factsOf({ unit }: ProgressWork, state: ProgressState, pace: Pace): stri
 }
 
 /** The line of a bar, at most `columns` wide. Pure. */
-export function barText(work: ProgressWork, state: ProgressState, pace: Pace, columns: number): string {
+export function barText(
+  work: ProgressWork,
+  state: ProgressState,
+  pace: ProgressPace,
+  columns: number,
+): string {
   const label = oneLine(work.label);
   const share = shareOf(state);
   const facts = factsOf(work, state, pace);
@@ -312,7 +317,12 @@ export function durationText(seconds: number): string {
 }
 
 /** A state as one document. Pure. */
-export function progressJson(work: ProgressWork, state: ProgressState, pace: Pace, nowMs: number): unknown {
+export function progressJson(
+  work: ProgressWork,
+  state: ProgressState,
+  pace: ProgressPace,
+  nowMs: number,
+): unknown {
   const { doneBytes, totalBytes, databases, sentBytes = null } = state;
   return {
     progress: work.verb,

@@ -5,8 +5,8 @@
  * 1. Each database has exactly one row in the result, in the order of the names.
  * 2. A failure of one database stops no other. Only a store that no database can be read from ends the run:
  *    the databases that are left fail with the same error, and none is skipped in silence.
- * 3. A file that is proven to be the restored database (restored-proof.ts) is not written again, so a run that
- *    was interrupted continues where it was. Any other file stays, unless `force` is given.
+ * 3. A file that is proven to be the restored database (restored-proof.ts) is not written again, so a run
+ *    that was interrupted continues where it was. Any other file stays, unless `force` is given.
  * 4. A relative point in time is fixed once, so that all databases are restored to the same time.
  */
 import { lstatSync } from "node:fs";

@@ -2,8 +2,8 @@
  * The files that a restore or an undo replaced. Each database is kept beside the target as
  * `<name>.pre-restore-<time>`, with the -wal, -shm and -journal that it had.
  *
- * The time is the moment of the replacement, in the form 2026-03-01T12-00-00-000Z. Each time is later than all
- * before, even if the clock was set back, so the order of the names is the order of the replacements.
+ * The time is the moment of the replacement, in the form 2026-03-01T12-00-00-000Z. Each time is later than
+ * all before, even if the clock was set back, so the order of the names is the order of the replacements.
  */
 import type { TargetFolder } from "./target-folder.ts";
 

@@ -102,7 +102,9 @@ function carryUnsent(unsent: readonly LtxObject[], fromFolder: string, spoolFold
   }
 }
 
-/** The state beside a database after an undo: "kept" is the one that was there, "returned" the earlier one. */
+/**
+ * The state beside a database after an undo: "kept" is the one that was there, "returned" the earlier one.
+ */
 export type UndoneState = "kept" | "returned" | "none";
 
 /**

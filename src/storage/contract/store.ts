@@ -91,8 +91,8 @@ export interface PutOptions extends CallOptions {
   /** Remembers a multipart upload, so that a later put of the same bytes at the same key continues it. */
   readonly uploadMemory?: UploadMemory;
   /**
-   * Reports bytes that the store has taken: of a multipart upload part by part, also those that it had before.
-   * A repeated attempt may report bytes again.
+   * Reports bytes that the store has taken: of a multipart upload part by part, also those that it had
+   * before. A repeated attempt may report bytes again.
    */
   readonly onSent?: ((byteCount: number) => void) | undefined;
 }

@@ -1,13 +1,13 @@
 /**
- * Progress with a fake clock: what is shown, when, and how wide. Nothing is shown of short work, and no escape
- * code leaves a terminal.
+ * Progress with a fake clock: what is shown, when, and how wide. Nothing is shown of short work, and no
+ * escape code leaves a terminal.
  */
 import { describe, expect, test } from "bun:test";
 import {
   barText,
   durationText,
-  type Pace,
   ProgressDisplay,
+  type ProgressPace,
   type ProgressState,
   type ProgressStyle,
   progressJson,
@@ -227,7 +227,7 @@ describe("RunningProgress", () => {
 });
 
 describe("barText", () => {
-  const pace: Pace = { elapsedMs: 5_000, bytesPerSecond: 10 * MB, secondsLeft: 65 };
+  const pace: ProgressPace = { elapsedMs: 5_000, bytesPerSecond: 10 * MB, secondsLeft: 65 };
   const state: ProgressState = { doneBytes: 50 * MB, totalBytes: 700 * MB };
 
   test("is never wider than the terminal, whatever the width and the name", () => {

@@ -1,4 +1,6 @@
-/** The progress of a start of `watch`: from its events, the images that are read, and the bytes that are sent. */
+/**
+ * The progress of a start of `watch`: from its events, the images that are read, and the bytes that are sent.
+ */
 import { expect, test } from "bun:test";
 import {
   ProgressDisplay,

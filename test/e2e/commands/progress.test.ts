@@ -1,6 +1,6 @@
 /**
- * Progress of the built executable while a store does not answer: on a terminal, as JSON, and for a person who
- * wants no escape codes. The result on stdout stays one document.
+ * Progress of the built executable while a store does not answer: on a terminal, as JSON, and for a person
+ * who wants no escape codes. The result on stdout stays one document.
  */
 import { afterAll, afterEach, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, rmSync } from "node:fs";

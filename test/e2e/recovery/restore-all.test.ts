@@ -1,4 +1,6 @@
-/** `restore --all` with the built executable: rows, exit codes, resumption, signals, the display of progress. */
+/**
+ * `restore --all` with the built executable: rows, exit codes, resumption, signals, the display of progress.
+ */
 import { beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import {
   cpSync,
