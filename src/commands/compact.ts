@@ -97,7 +97,10 @@ async function run(invocation: Invocation): Promise<number> {
     for (const { name: database, problem } of all) {
       try {
         if (problem !== null) throw problem;
-        results.push(await compactOne(invocation, store, database, entries, values.force));
+        const result = await whileShown(invocation, database, store, (metered) =>
+          compactOne(invocation, metered, database, entries, values.force),
+        );
+        results.push(result);
       } catch (error) {
         // With --all, one database stops no other, unless it is the only one and foreign.
         const isTheAnswer = error instanceof ForeignLayoutError && all.length === 1;
@@ -164,10 +167,8 @@ async function compactOne(
   let folder: TempFolder | null = null;
   try {
     folder = makeFolder();
-    const own = { name, spoolFolder: folder.path, writer: hex(env.randomBytes(16)), version, env };
-    return await whileShown(invocation, name, store, (metered) =>
-      upkeepOnce({ ...own, store: metered }, config, force, signal),
-    );
+    const target = { store, name, spoolFolder: folder.path, writer: hex(env.randomBytes(16)), version, env };
+    return await upkeepOnce(target, config, force, signal);
   } catch (error) {
     throw await foreignErrorOr(error, store, name, signal);
   } finally {

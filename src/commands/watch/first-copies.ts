@@ -24,6 +24,7 @@ export class FirstCopies {
     const label = only === null ? "starting" : `starting ${only}`;
     this.#progress =
       names.length === 0 ? null : display.begin({ verb: "watch", database: only, label, unit: "read" });
+    this.#show();
   }
 
   /** Takes the bytes of an image that were read so far, of all. */

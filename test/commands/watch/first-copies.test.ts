@@ -29,7 +29,11 @@ function copiesOf(...names: string[]): { copies: FirstCopies; seen: Recorded } {
   }
   const env = { monotonicMs: () => 0, nowMs: () => 0, sleep: () => new Promise<void>(() => {}) };
   const nowhere = { bar() {}, line() {}, json() {}, columns: () => 80 };
-  return { copies: new FirstCopies(new RecordedDisplay("none", env, nowhere), names), seen };
+  const copies = new FirstCopies(new RecordedDisplay("none", env, nowhere), names);
+  expect(seen.states.splice(0).map(({ doneBytes, sentBytes }) => [doneBytes, sentBytes])).toEqual(
+    names.length === 0 ? [] : [[0, 0]],
+  );
+  return { copies, seen };
 }
 
 const watching = (database: string, txid: number): WatchEvent => ({

@@ -54,7 +54,7 @@ test("undo puts the database back, a watch continues, and an undo can be undone"
   expect(text.stdout).toContain("a watch continues the history with the pages that differ");
 });
 
-test("undo ends with 6 without a replaced file; restore names a replaced file whose place is empty", async () => {
+test("undo without a replaced file ends with 6; restore names one whose place is empty", async () => {
   const history = await recordHistory(fileDestination(), ["DELETE FROM item"]);
   const { database, points, folder } = history;
   const nothing = await runWalrust(["undo", database]);
