@@ -17,7 +17,7 @@ export const undoVerb: Verb = {
   positionals: { name: "PATH", min: 1, max: 1, meaning: "Path of the restored database file" },
   examples: [
     ["walrust undo app.db", "put back app.db as it was; the restored file becomes app.db.pre-restore-<time>"],
-    ["walrust undo app.db && walrust undo app.db", "an undo can be undone"],
+    ["walrust undo app.db --state-dir /var/lib/walrust", "with the --state-dir of the watch"],
   ],
   exitCodes: [
     [0, "the earlier file is back; the file that was there is kept as PATH.pre-restore-<time>"],

@@ -13,6 +13,7 @@ import { restoreVerb } from "../../../src/commands/restore.ts";
 import { programHelp, verbHelp } from "../../../src/commands/shared/help.ts";
 import { assertPositionals, optionsOf, type Verb } from "../../../src/commands/shared/verb.ts";
 import { snapshotVerb } from "../../../src/commands/snapshot.ts";
+import { undoVerb } from "../../../src/commands/undo.ts";
 import { watchVerb } from "../../../src/commands/watch.ts";
 import { resolveOptions } from "../../../src/config/resolve.ts";
 import type { OptionSpec } from "../../../src/config/settings/option-spec.ts";
@@ -207,9 +208,9 @@ describe("assertPositionals", () => {
   }
 
   test("assertPositionals counts the words", () => {
-    expect(refusal(restoreVerb, "app")).toBe("accepted");
-    expect(refusal(restoreVerb)).toBe("walrust restore takes 1 NAME, got none");
-    expect(refusal(restoreVerb, "a", "b")).toBe("walrust restore takes 1 NAME, got a b");
+    expect(refusal(undoVerb, "app.db")).toBe("accepted");
+    expect(refusal(undoVerb)).toBe("walrust undo takes 1 PATH, got none");
+    expect(refusal(undoVerb, "a", "b")).toBe("walrust undo takes 1 PATH, got a b");
     expect([refusal(watchVerb), refusal(watchVerb, "a", "b", "c")]).toEqual(["accepted", "accepted"]);
     expect(refusal(pragmaVerb, "a")).toBe("walrust pragma takes no arguments, got a");
     expect([refusal(listVerb), refusal(listVerb, "a")]).toEqual(["accepted", "accepted"]);

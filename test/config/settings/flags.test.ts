@@ -13,6 +13,7 @@ import { restoreVerb } from "../../../src/commands/restore.ts";
 import { verbHelp } from "../../../src/commands/shared/help.ts";
 import { optionsOf, type Verb } from "../../../src/commands/shared/verb.ts";
 import { snapshotVerb } from "../../../src/commands/snapshot.ts";
+import { undoVerb } from "../../../src/commands/undo.ts";
 import { verifyVerb } from "../../../src/commands/verify.ts";
 import { watchVerb } from "../../../src/commands/watch.ts";
 import { parseConfigFile } from "../../../src/config/config-file.ts";
@@ -60,17 +61,22 @@ const WATCH = [
   "--no-circuit-breaker",
   "--circuit-breaker-threshold 10",
 ];
+const PROGRESS = "--progress";
 const HIDDEN = ["--independent-tasks", "--enable-cache"];
 
 /** By verb, every flag with a value as on a command line; a switch has no value. */
 const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
-  [watchVerb, [...WATCH, ...HIDDEN]],
-  [snapshotVerb, [...STORE, STATE_DIR, TIMEOUT]],
+  [watchVerb, [...WATCH, ...HIDDEN, PROGRESS]],
+  [snapshotVerb, [...STORE, STATE_DIR, TIMEOUT, PROGRESS]],
   [
     restoreVerb,
     [
       ...STORE,
       "--output restored.db",
+      "--all",
+      "--into data",
+      "--jobs 8",
+      "--prefix tenants",
       "--point-in-time 2026-03-01T12:00:00Z",
       "--force",
       "--if-db-not-exists",
@@ -81,10 +87,12 @@ const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
       "--cache-dir /var/cache",
       STATE_DIR,
       TIMEOUT,
+      PROGRESS,
     ],
   ],
   [listVerb, [...STORE, "--local", STATE_DIR, TIMEOUT]],
-  [verifyVerb, [...STORE, "--all", "--fix", "--read-data=25%", "--restore", STATE_DIR, TIMEOUT]],
+  [verifyVerb, [...STORE, "--all", "--fix", "--read-data=25%", "--restore", STATE_DIR, TIMEOUT, PROGRESS]],
+  [undoVerb, [STATE_DIR]],
   [
     compactVerb,
     [
@@ -97,6 +105,7 @@ const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
       "--force",
       STATE_DIR,
       TIMEOUT,
+      PROGRESS,
     ],
   ],
   [
@@ -107,6 +116,7 @@ const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
       "--local replica.db",
       "--interval 5s",
       "--once",
+      PROGRESS,
     ],
   ],
   [explainVerb, [...WATCH, ...HIDDEN, "--commits-per-second 5", "--pages-per-commit 4"]],
