@@ -84,7 +84,7 @@ function sectionText(section: Section): string {
   const where = isPerDatabase
     ? " A `[[databases]]` entry may set any of these keys for its own databases."
     : "";
-  const head = ["key", "flag", "environment", "type", "default", "range", "meaning"];
+  const head = ["key", "flag", "also from", "type", "default", "range", "meaning"];
   const rows = Object.values(options).map((spec) => [
     code(keyName(spec)) + (spec.isSecret ? ` or ${code(`${keyName(spec)}_file`)}` : ""),
     spec.flag === undefined ? "" : code(`--${spec.flag}`),

@@ -31,6 +31,7 @@ import { undoVerb } from "./commands/undo.ts";
 import { verifyVerb } from "./commands/verify.ts";
 import { watchVerb } from "./commands/watch.ts";
 import { type ConfigFile, loadConfigFile, loadFoundConfigFile } from "./config/config-file.ts";
+import { checkEnvironment } from "./config/environment.ts";
 import { GLOBAL_OPTIONS } from "./config/settings/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/settings/parse-options.ts";
 import { SILENT_LOG, systemEnv } from "./env.ts";
@@ -109,6 +110,7 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   assertPositionals(verb, words);
   if (verb.isLongLived) ensureSmallHeap();
   const environment = process.env;
+  const warnings = checkEnvironment(environment);
   const file = configFileOrNull(globals.config, environment);
   const sources = { words, environment, file };
   const env = systemEnv(createLog(globals.logLevel as "info", globals.logFormat as "text"));
@@ -117,7 +119,8 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
       hint: "Name a private authority with ca_file in [s3], AWS_CA_BUNDLE or NODE_EXTRA_CA_CERTS",
     });
   }
-  for (const { message, hint } of file?.warnings ?? []) env.log.warn(message, { hint });
+  warnings.push(...(file?.warnings ?? []));
+  for (const { message, hint } of warnings) env.log.warn(message, { hint });
   const signal = stopSignal(globals.json);
   try {
     return await verb.run({ words, sources, isJson: globals.json, env, signal, version: VERSION });

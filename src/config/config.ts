@@ -7,6 +7,8 @@
  */
 import { WalrustError } from "../errors.ts";
 import type { DatabaseEntry } from "./database-entries.ts";
+import { splitEnvironment } from "./environment.ts";
+import type { Environment } from "./file-values.ts";
 import { chooseCredentials, type Resolved, resolveOptions, type Sources, valuesOf } from "./resolve.ts";
 import type { OptionGroup, OptionValues } from "./settings/option-spec.ts";
 import { defaultValue } from "./settings/parse-value.ts";
@@ -20,6 +22,7 @@ import {
   SYNC_OPTIONS,
 } from "./settings/settings.ts";
 import { HEARTBEAT_OPTIONS, METRICS_OPTIONS, WEBHOOK_OPTIONS } from "./settings/settings-notify.ts";
+import { ownVariableOrNull } from "./settings/variables.ts";
 
 /**
  * How long an object of level 0, 1, 2 stays after it was merged into the level above, in ms: an hour, a day,
@@ -111,7 +114,9 @@ export function resolveStore(sources: Sources, url?: string): Resolved<typeof ST
   const resolved = resolveOptions(sources, STORE_OPTIONS);
   const isFolder = /^file:/i.test(url ?? resolved.bucket.value ?? "");
   if (isFolder) return resolved;
-  return chooseCredentials(resolved, resolveOptions({ ...sources, environment: {} }, STORE_OPTIONS));
+  const { own, others } = splitEnvironment(sources.environment);
+  const by = (environment: Environment) => resolveOptions({ ...sources, environment }, STORE_OPTIONS);
+  return chooseCredentials(resolved, { environments: [by(own), by(others)], file: by({}) });
 }
 
 /**
@@ -128,15 +133,34 @@ export function resolveRetry(sources: Sources): RetryConfig {
   });
 }
 
-function webhooksOf({ file }: Sources): readonly WebhookConfig[] {
-  const webhooks = (file?.webhooks ?? []).map(({ values }) => {
+function webhooksOf(sources: Sources): readonly WebhookConfig[] {
+  const webhooks = (sources.file?.webhooks ?? []).map(({ values }) => {
     const given = <N extends keyof WebhookConfig>(name: N): WebhookConfig[N] => {
       const spec = WEBHOOK_OPTIONS[name];
       return (values.get(spec.key)?.value ?? defaultValue(spec)) as WebhookConfig[N];
     };
     return Object.freeze({ url: given("url"), events: given("events"), secret: given("secret") });
   });
+  const oneMore = resolveWebhookOrNull(sources);
+  if (oneMore !== null) webhooks.push(frozen(oneMore) as (typeof webhooks)[number]);
   return Object.freeze(webhooks);
+}
+
+/**
+ * The webhook of the environment, which is one more than those of the file. Null: there is none.
+ * @throws WalrustError code "config" when the environment gives other settings of it, and no URL
+ */
+export function resolveWebhookOrNull({
+  words,
+  environment,
+}: Pick<Sources, "words" | "environment">): Resolved<typeof WEBHOOK_OPTIONS> | null {
+  const webhook = resolveOptions({ words, environment, file: null }, WEBHOOK_OPTIONS);
+  if (webhook.url.value !== undefined) return webhook;
+  const alone = [webhook.events, webhook.secret].find(({ origin }) => origin.kind === "environment");
+  if (alone === undefined) return null;
+  throw new WalrustError("config", `${alone.origin.text} is set without a URL`, {
+    hint: `Set ${ownVariableOrNull(WEBHOOK_OPTIONS.url)} too`,
+  });
 }
 
 function frozen<T extends OptionGroup>(resolved: Resolved<T>): OptionValues<T> {

@@ -4,6 +4,7 @@
  */
 import { resolve } from "node:path";
 import { WalrustError } from "../errors.ts";
+import { expandHome } from "./settings/home-path.ts";
 import type { OptionSpec } from "./settings/option-spec.ts";
 import { parseText, parseTomlValue } from "./settings/parse-value.ts";
 import { readTextFile } from "./text-file.ts";
@@ -109,11 +110,26 @@ export function readSecretFile(
     throw configError(context, at, `Cannot use the file that ${name} names: ${read.problem}`, hint);
   }
   const place = { name: `${placeText(context, at)}: the file of ${name}`, code: "config" } as const;
-  const value = parseText(spec, read.text.replace(/[\r\n]+$/, ""), {
-    ...place,
-    context: contextOf(context, at),
-  });
+  const value = parseText(spec, withoutLineEnd(read.text), { ...place, context: contextOf(context, at) });
   return { value, line: path.line, column: path.column };
+}
+
+/**
+ * Reads the file that an environment variable names, by the same rules.
+ * @throws WalrustError code "config"
+ */
+export function readSecretText(path: string, spec: OptionSpec, variable: string): unknown {
+  const read = readTextFile(resolve(expandHome(path)), SECRET_SIZE_MAX);
+  if ("problem" in read) {
+    throw new WalrustError("config", `Cannot use the file that ${variable} names: ${read.problem}`, {
+      hint: "Give the path of a file that holds the secret",
+    });
+  }
+  return parseText(spec, withoutLineEnd(read.text), { name: `the file of ${variable}`, code: "config" });
+}
+
+function withoutLineEnd(text: string): string {
+  return text.replace(/[\r\n]+$/, "");
 }
 
 /** Replaces `${VAR}` in texts, also in lists; `$${` stands for `${` itself. */

@@ -6,10 +6,11 @@
 import { WalrustError } from "../errors.ts";
 import type { ConfigFile } from "./config-file.ts";
 import type { DatabaseEntry } from "./database-entries.ts";
+import { variableValueOrNull } from "./environment.ts";
 import { type Environment, type FileValue, placeText } from "./file-values.ts";
 import type { OptionGroup, OptionSpec, OptionValue, OptionValues } from "./settings/option-spec.ts";
 import { givenValue, type ParsedWords } from "./settings/parse-options.ts";
-import { defaultValue, parseText } from "./settings/parse-value.ts";
+import { defaultValue } from "./settings/parse-value.ts";
 
 /** The sources of values. */
 export interface Sources {
@@ -69,10 +70,9 @@ function resolveOne(sources: Sources, spec: OptionSpec, database: DatabaseEntry 
   const { words, environment, file } = sources;
   const given = givenValue(words, spec);
   if (given !== undefined) return { value: given, origin: { kind: "flag", text: `--${spec.flag}` } };
-  for (const variable of spec.env ?? []) {
-    const text = environment[variable];
-    if (!text) continue;
-    const value = parseText(spec, text, { name: variable, code: "config" });
+  const inEnvironment = variableValueOrNull(spec, environment);
+  if (inEnvironment !== null) {
+    const { value, variable } = inEnvironment;
     return { value, origin: { kind: "environment", text: variable } };
   }
   const key = spec.key ?? "";
@@ -86,25 +86,38 @@ export function fileOrigin(file: ConfigFile, at: Pick<FileValue, "line" | "colum
   return { kind: "file", text: placeText(file, at) };
 }
 
-type CredentialName = "accessKeyId" | "secretAccessKey" | "sessionToken" | "profile";
-type CredentialSettings = Readonly<Record<CredentialName, Setting<string | undefined>>>;
+const CREDENTIAL_NAMES = ["accessKeyId", "secretAccessKey", "sessionToken", "profile"] as const;
+type CredentialSettings = Readonly<Record<(typeof CREDENTIAL_NAMES)[number], Setting<string | undefined>>>;
+
+/** The settings of the store by source of the credentials. */
+export interface CredentialSources {
+  /** With one kind of variables each, the variables that count first in front. */
+  readonly environments: readonly CredentialSettings[];
+  /** Without the environment. */
+  readonly file: CredentialSettings;
+}
 
 /**
- * Takes the credentials from one place as a whole. Keys or a profile in the environment hide those of the
- * file. A session token in the environment never goes with keys of the file, and never hides their token.
- * @param inFile the settings as they are without the environment
+ * Takes the credentials from one place as a whole. Keys or a profile in one kind of variables hide those of
+ * the next kind and of the file. A session token alone never goes with the keys of another place, and never
+ * hides their token.
  * @throws WalrustError code "config" when one half of a pair of keys is missing, or when the file has a
  * session token without keys, or both keys and a profile
  */
-export function chooseCredentials<R extends CredentialSettings>(resolved: R, inFile: CredentialSettings): R {
-  const { accessKeyId, secretAccessKey, profile } = resolved;
+export function chooseCredentials<R extends CredentialSettings>(
+  resolved: R,
+  { environments, file }: CredentialSources,
+): R {
   const nothing: Setting<undefined> = { value: undefined, origin: BY_DEFAULT };
-  const deciding = [accessKeyId, secretAccessKey, profile];
-  const isEnvironment = deciding.some(({ origin }) => origin.kind === "environment");
+  const isVariable = ({ origin }: Setting<unknown>): boolean => origin.kind === "environment";
+  const decides = ({ accessKeyId, secretAccessKey, profile }: CredentialSettings): boolean =>
+    [accessKeyId, secretAccessKey, profile].some(isVariable);
+  const variables = environments.find(decides);
   const chosen = { ...resolved };
-  for (const name of ["accessKeyId", "secretAccessKey", "sessionToken", "profile"] as const) {
-    const inEnvironment = resolved[name].origin.kind === "environment" ? resolved[name] : nothing;
-    Object.assign(chosen, { [name]: isEnvironment ? inEnvironment : inFile[name] });
+  for (const name of CREDENTIAL_NAMES) {
+    const found = variables === undefined ? file[name] : variables[name];
+    const isElsewhere = variables !== undefined && !isVariable(found);
+    Object.assign(chosen, { [name]: isElsewhere ? nothing : found });
   }
   const hasId = chosen.accessKeyId.value !== undefined;
   const hasSecret = chosen.secretAccessKey.value !== undefined;
@@ -130,7 +143,7 @@ export function chooseCredentials<R extends CredentialSettings>(resolved: R, inF
   }
   // A token in the environment may be left over from another program.
   if (!hasId) return { ...chosen, sessionToken: nothing };
-  if (chosen.profile.value !== undefined && !isEnvironment) {
+  if (chosen.profile.value !== undefined && variables === undefined) {
     throw new WalrustError(
       "config",
       `${chosen.profile.origin.text}: the file gives both keys and a profile`,

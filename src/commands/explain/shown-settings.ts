@@ -1,7 +1,7 @@
 /**
  * Lists every setting with its resolved value and the origin of the value.
  */
-import { resolveStore } from "../../config/config.ts";
+import { resolveStore, resolveWebhookOrNull } from "../../config/config.ts";
 import {
   BY_DEFAULT,
   fileOrigin,
@@ -15,6 +15,7 @@ import type { OptionGroup, OptionSpec } from "../../config/settings/option-spec.
 import { valueText } from "../../config/settings/option-text.ts";
 import { keyName, SECTIONS } from "../../config/settings/options.ts";
 import { STORE_OPTIONS } from "../../config/settings/settings.ts";
+import { WEBHOOK_OPTIONS } from "../../config/settings/settings-notify.ts";
 
 /** A resolved setting. */
 export interface ShownSetting {
@@ -48,14 +49,19 @@ export function shownGroup<T extends OptionGroup>(
   return Object.entries(options).map(([name, spec]) => shown(section, spec, resolved[name]!));
 }
 
-function shownWebhooks({ file }: Sources, options: OptionGroup): ShownSetting[] {
-  return (file?.webhooks ?? []).flatMap(({ values }, index) =>
+function shownWebhooks(sources: Sources, options: OptionGroup): ShownSetting[] {
+  const { file } = sources;
+  const webhooks = file?.webhooks ?? [];
+  const inFile = webhooks.flatMap(({ values }, index) =>
     Object.values(options).map((spec) => {
       const found = values.get(spec.key ?? "");
       const origin = found === undefined || file === null ? BY_DEFAULT : fileOrigin(file, found);
       return shown(`webhooks.${index}`, spec, { value: found?.value ?? spec.default, origin });
     }),
   );
+  const oneMore = resolveWebhookOrNull(sources);
+  if (oneMore === null) return inFile;
+  return [...inFile, ...shownGroup(`webhooks.${webhooks.length}`, WEBHOOK_OPTIONS, oneMore)];
 }
 
 function shown(section: string, spec: OptionSpec, { value, origin }: Setting<unknown>): ShownSetting {

@@ -21,6 +21,7 @@ export function programHelp(verbs: readonly Verb[]): string {
     ...optionLines(Object.values(GLOBAL_OPTIONS)),
     "",
     "`walrust VERB --help` shows the arguments, options, examples and exit codes of a verb.",
+    "Every key of walrust.toml can come from an environment variable: WALRUST_<SECTION>_<KEY>.",
     "`walrust --licenses` prints the licenses of all parts of the executable.",
   ].join("\n");
 }

@@ -44,7 +44,9 @@ export function openDestination(
 /** The error for a command line, an environment and a walrust.toml without a destination. */
 export function noDestination(): WalrustError {
   return new WalrustError("usage", "No destination is given", {
-    hint: "Give one with -b s3://bucket/prefix or -b file:///folder, or as bucket in [s3] of walrust.toml",
+    hint:
+      "Give one with -b s3://bucket/prefix or -b file:///folder, in WALRUST_S3_BUCKET, or as bucket in " +
+      "[s3] of walrust.toml",
   });
 }
 
@@ -53,9 +55,10 @@ export function warningSink(log: Log): ConditionSink {
   return { raise: ({ message }) => log.warn(message), clear: () => {} };
 }
 
-/** Adds the place in walrust.toml to an error about the destination. */
+/** Adds the place in walrust.toml, or the variable, to an error about the destination. */
 function placed(error: unknown, { kind, text }: Origin): unknown {
-  if (kind !== "file" || !(error instanceof WalrustError) || error.code !== "usage") return error;
+  const isPlace = kind === "file" || kind === "environment";
+  if (!isPlace || !(error instanceof WalrustError) || error.code !== "usage") return error;
   const { hint } = error;
   return new WalrustError("config", `${text}: ${error.message}`, hint === undefined ? {} : { hint });
 }

@@ -6,8 +6,8 @@
 
 /**
  * The kind of an option decides how its text becomes a value. Seconds may be fractions. A duration may have a
- * unit (ms, s, m, h, d), and bytes one of KB, MB, GB, TB. `texts` and `durations` are lists, which only
- * walrust.toml can give.
+ * unit (ms, s, m, h, d), and bytes one of KB, MB, GB, TB. `texts` and `durations` are lists, which no flag
+ * can give.
  */
 export type OptionKind =
   | "text"
@@ -33,7 +33,10 @@ export interface OptionSpec {
   readonly flagMeaning?: string;
   /** `section.key` in walrust.toml; absent: there is none. */
   readonly key?: string;
-  /** Environment variables; the first that is set and not empty counts. */
+  /**
+   * Environment variables of other tools, behind the own `WALRUST_<SECTION>_<KEY>`; the first that is set and
+   * not empty counts.
+   */
   readonly env?: readonly string[];
   readonly kind: OptionKind;
   /** The placeholder of the value in help texts, such as `SECONDS`. */

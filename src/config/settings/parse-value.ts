@@ -71,6 +71,17 @@ export function parseText(spec: OptionSpec, text: string, place: ValuePlace): un
 }
 
 /**
+ * Parses the text of an environment variable: as `parseText` does, and a list with commas.
+ * @throws WalrustError with the place's code
+ */
+export function parseListText(spec: OptionSpec, text: string, place: ValuePlace): unknown {
+  const isList = spec.kind === "texts" || spec.kind === "durations";
+  if (!isList) return parseText(spec, text, place);
+  const entries = text.split(",").map((entry) => entry.trim());
+  return parseList(spec, entries, place);
+}
+
+/**
  * Parses a value of walrust.toml. Numbers are seconds, bytes or ms; texts are written as on the command line.
  * @throws WalrustError with the place's code
  */

@@ -304,7 +304,6 @@ export const STATE_OPTIONS = group({
   path: {
     flag: "state-dir",
     key: "state.path",
-    env: ["WALRUST_STATE_PATH"],
     kind: "text",
     value: "PATH",
     isPath: true,

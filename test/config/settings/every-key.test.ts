@@ -12,7 +12,8 @@ import type { OptionSpec } from "../../../src/config/settings/option-spec.ts";
 import { rangeText, valueText } from "../../../src/config/settings/option-text.ts";
 import { keyName, SECTIONS, WATCH_GROUPS } from "../../../src/config/settings/options.ts";
 import { parseWords } from "../../../src/config/settings/parse-options.ts";
-import { allKeys, SECRET_SAMPLES, sampleOf } from "../../support/readme/setting-samples.ts";
+import { ownVariableOrNull } from "../../../src/config/settings/variables.ts";
+import { allKeys, SECRET_SAMPLES, sampleOf, variableSampleOf } from "../../support/readme/setting-samples.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 /** The other keys that a key needs to be valid. */
@@ -159,10 +160,10 @@ describe("precedence", () => {
     expect(byDefault?.origin).toBe("file");
   });
 
-  const withEnvironment = allKeys().filter(({ spec }) => spec.env !== undefined);
+  const others = allKeys().filter(({ spec }) => spec.env !== undefined);
 
-  test.each(withEnvironment.map(({ key, spec }) => [key, spec] as const))(
-    "the environment overrides %s, a flag overrides both",
+  test.each(others.map(({ key, spec }) => [key, spec] as const))(
+    "the variable of other tools overrides %s, a flag overrides both",
     (key, spec) => {
       const environment: Record<string, string> = { [spec.env![0]!]: "from-environment" };
       if (key === "s3.access_key_id") environment["AWS_SECRET_ACCESS_KEY"] = "x";
@@ -177,6 +178,47 @@ describe("precedence", () => {
       expect(byFlag?.origin).toBe("flag");
     },
   );
+
+  test.each(SETTINGS.map(({ key, spec }) => [key, spec] as const))(
+    "the own variable gives what %s in the file gives, and a flag overrides the variable",
+    (key, spec) => {
+      const environment = variablesOf(key);
+      const inFile = sourcesOf(sectionText(key));
+      const alone = sourcesOf("", [], environment);
+      expect(resolveConfig(alone)).toEqual(resolveConfig(inFile));
+      const shown = shownOf(alone, key);
+      expect(shown).toEqual({
+        ...shownOf(inFile, key)!,
+        origin: "environment",
+        from: ownVariableOrNull(spec)!,
+      });
+      if (spec.flag === undefined) return;
+      expect(shownOf(sourcesOf("", flagWords(spec), environment), key)?.origin).toBe("flag");
+    },
+  );
+
+  test.each(
+    SETTINGS.filter(({ section }) => section !== "webhooks").map(({ key, spec }) => [key, spec] as const),
+  )("the own variable overrides %s in the file, and the variable of other tools", (key, spec) => {
+    const environment = variablesOf(key);
+    for (const other of spec.env ?? []) environment[other] = "of-another-tool";
+    const shown = shownOf(sourcesOf(sectionText(key), [], environment), key);
+    expect([shown?.from, shown?.text]).toEqual([
+      ownVariableOrNull(spec)!,
+      shownOf(sourcesOf("", [], environment), key)!.text,
+    ]);
+  });
+
+  test.each(OVERRIDABLE.map(({ key }) => key))("the own variable overrides %s of a database", (key) => {
+    const [section] = key.split(".") as [string];
+    const spec = OVERRIDABLE.find((one) => one.key === key)!.spec;
+    const other = spec.kind === "durations" ? '["20s"]' : otherSample(spec);
+    const text = `[[databases]]\npath = "/a"\n[databases.${section}]\n${keyLine(key, other)}`;
+    const sources = sourcesOf(text, [], variablesOf(key));
+    expect(resolveDatabaseConfig(sources, sources.file!.databases[0]!)).toEqual(
+      resolveDatabaseConfig(sourcesOf(sectionText(key)), null),
+    );
+  });
 
   test.each(
     OVERRIDABLE.filter(({ spec }) => spec.flag !== undefined).map(({ key, spec }) => [key, spec] as const),
@@ -201,6 +243,19 @@ function companionAlone(key: string): string {
 
 function keyLine(key: string, sample = sampleOf(key)): string {
   return `${key.split(".")[1]} = ${sample}\n`;
+}
+
+/** The sample of a key, and the other keys that the key needs, as variables. */
+function variablesOf(key: string): Record<string, string> {
+  const companions = (COMPANIONS[key] ?? "").split("\n").filter((line) => line !== "");
+  const [section] = key.split(".") as [string];
+  const named = (name: string): string => `WALRUST_${section}_${name}`.toUpperCase();
+  return Object.fromEntries([
+    ...companions
+      .map((line) => line.split(" = ") as [string, string])
+      .map(([name, text]) => [named(name), text.replaceAll('"', "")]),
+    [named(key.split(".")[1]!), variableSampleOf(key)],
+  ]);
 }
 
 /** A value that is neither the sample nor the default. */

@@ -45,7 +45,7 @@ const PROFILE = { AWS_PROFILE: "e-profile" };
 const NONE = { AWS_ACCESS_KEY_ID: "", AWS_SECRET_ACCESS_KEY: "", AWS_SESSION_TOKEN: "", AWS_PROFILE: "" };
 
 /** [file, environment, chosen credentials] */
-const CHOICES: readonly (readonly [string, Variables, string])[] = [
+const CHOICES: (readonly [string, Variables, string])[] = [
   ["", {}, "the chain"],
   ["", NONE, "the chain"],
   ["", KEYS, "E-ID/E-SECRET/"],
@@ -54,6 +54,7 @@ const CHOICES: readonly (readonly [string, Variables, string])[] = [
   ["", PROFILE, "profile e-profile"],
   ["", { ...PROFILE, ...TOKEN }, "profile e-profile"],
   ["", { ...PROFILE, ...KEYS }, "E-ID/E-SECRET/"],
+  ["", { WALRUST_S3_PROFILE: "w-profile", ...KEYS }, "profile w-profile"],
   [FILE_KEYS, {}, "F-ID/F-SECRET/"],
   [FILE_KEYS, NONE, "F-ID/F-SECRET/"],
   [FILE_KEYS + FILE_TOKEN, {}, "F-ID/F-SECRET/F-TOKEN"],
@@ -68,6 +69,21 @@ const CHOICES: readonly (readonly [string, Variables, string])[] = [
   [FILE_PROFILE, KEYS, "E-ID/E-SECRET/"],
   [FILE_PROFILE, PROFILE, "profile e-profile"],
 ];
+
+const OWN_KEYS = { WALRUST_S3_ACCESS_KEY_ID: "W-ID", WALRUST_S3_SECRET_ACCESS_KEY: "W-SECRET" };
+const OWN_TOKEN = { WALRUST_S3_SESSION_TOKEN: "W-TOKEN" };
+
+/** The variables of walrust and those of the AWS tools are two sources. */
+const OWN_CHOICES: readonly (readonly [string, Variables, string])[] = [
+  ["", OWN_KEYS, "W-ID/W-SECRET/"],
+  ["", { ...OWN_KEYS, ...KEYS, ...TOKEN, ...PROFILE }, "W-ID/W-SECRET/"],
+  [FILE_KEYS + FILE_TOKEN, { ...OWN_KEYS, ...TOKEN }, "W-ID/W-SECRET/"],
+  [FILE_KEYS, { ...OWN_KEYS, ...OWN_TOKEN }, "W-ID/W-SECRET/W-TOKEN"],
+  ["", { ...KEYS, ...OWN_TOKEN }, "E-ID/E-SECRET/"],
+  ["", { ...KEYS, ...TOKEN, ...OWN_TOKEN }, "E-ID/E-SECRET/E-TOKEN"],
+  [FILE_KEYS + FILE_TOKEN, OWN_TOKEN, "F-ID/F-SECRET/F-TOKEN"],
+];
+CHOICES.push(...OWN_CHOICES);
 
 const HALF = "Only one of access key id and secret access key is set";
 const IN_ONE_PLACE = "in the same place, or set neither to use the AWS credential chain";
@@ -94,6 +110,11 @@ const REFUSALS: readonly (readonly [string, Variables, string])[] = [
     `${HALF} (walrust.toml:3:1) | Set the access key id ${IN_ONE_PLACE}`,
   ],
   // Halves from two sources are no pair.
+  [
+    "",
+    { WALRUST_S3_ACCESS_KEY_ID: "W-ID", AWS_SECRET_ACCESS_KEY: "E-SECRET" },
+    `${HALF} (WALRUST_S3_ACCESS_KEY_ID) | Set the secret access key ${IN_ONE_PLACE}`,
+  ],
   [
     'secret_access_key = "F-SECRET"\n',
     { AWS_ACCESS_KEY_ID: "E-ID" },

@@ -10,7 +10,9 @@ import { shownSettings } from "../../../src/commands/explain/shown-settings.ts";
 import { openDestination } from "../../../src/commands/shared/open-destination.ts";
 import { resolveStore } from "../../../src/config/config.ts";
 import { parseConfigFile } from "../../../src/config/config-file.ts";
+import { checkEnvironment } from "../../../src/config/environment.ts";
 import { keyName } from "../../../src/config/settings/options.ts";
+import { ownVariableOrNull } from "../../../src/config/settings/variables.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { allKeys } from "../../support/readme/setting-samples.ts";
 import { seededRandom } from "../../support/seeded-random.ts";
@@ -56,6 +58,7 @@ const SHAPES: Readonly<Record<string, (secret: string) => string>> = {
 function saidOf(text: string, environment: Record<string, string>): string {
   const said: string[] = [];
   try {
+    said.push(JSON.stringify(checkEnvironment(environment)));
     const file = parseConfigFile(text, join(folder, "walrust.toml"), "walrust.toml", environment);
     const sources = { words: { given: new Map(), positionals: [] }, environment, file };
     said.push(JSON.stringify(shownSettings(sources).filter(({ section }) => section !== "s3")));
@@ -131,8 +134,13 @@ describe("no message contains a secret", () => {
 
   test("for any environment", () => {
     const random = seededRandom(8);
-    const names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
-    for (let round = 0; round < 60; round++) {
+    const aws = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+    const own = KEYS.filter(({ spec }) => spec.isSecret || spec.isPrivateUrl).flatMap(({ spec }) => {
+      const name = ownVariableOrNull(spec)!;
+      return spec.isSecret ? [name, `${name}_FILE`] : [name];
+    });
+    const names = [...aws, ...own];
+    for (let round = 0; round < 300; round++) {
       const secret = randomSecret(random);
       const bad = round % 3 === 0 ? `${secret}\n` : secret;
       const environment = Object.fromEntries(names.filter(() => random() < 0.6).map((name) => [name, bad]));

@@ -41,6 +41,7 @@ const STORIES: readonly Story[] = [
   { title: "all databases, and an undo", blocks: ["restore-all"], run: restoreAndUndo },
   { title: "a machine that restores on boot", blocks: ["restore-on-boot"], run: restoreOnBoot },
   { title: "the other verbs", blocks: ["verbs"], run: useVerbs },
+  { title: "settings from the environment", blocks: ["environment"], run: configureByVariables },
   { title: "the disk died", blocks: ["disk-died"], run: loseDisk },
   { title: "something was deleted by mistake", blocks: ["mistake"], run: undoMistake },
   { title: "the bucket is corrupt", blocks: ["bucket-corrupt"], run: meetCorruption },
@@ -190,6 +191,14 @@ async function useVerbs(sandbox: Sandbox): Promise<void> {
   expect(stdout).toMatch(/restored? .*TXID 4/);
   expect(await notes(sandbox, "replica.db")).toEqual(["first", "second", "third", "fourth"]);
   expect(await notes(sandbox, "app.db")).toEqual(["first", "second", "third", "fourth"]);
+}
+
+async function configureByVariables(sandbox: Sandbox): Promise<void> {
+  await backUpNotes(sandbox);
+  const { stdout } = await sandbox.run("environment");
+  const names = [...blockOf("sh", "environment").text.matchAll(/WALRUST_\w+/g)].map(([name]) => name);
+  expect(names.length).toBeGreaterThan(2);
+  for (const name of names) expect(stdout).toContain(name);
 }
 
 async function loseDisk(sandbox: Sandbox): Promise<void> {

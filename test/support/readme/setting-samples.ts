@@ -79,6 +79,12 @@ export function sampleOf(key: string): string {
   return sample;
 }
 
+/** The sample of a key, as the text of an environment variable. */
+export function variableSampleOf(key: string): string {
+  const entries = sampleOf(key).replace(/^\[(.*)\]$/, "$1");
+  return entries.replaceAll('"', "").replaceAll(", ", ",");
+}
+
 /** Every option that has a key, with its section. */
 export function allKeys(): { readonly section: string; readonly key: string; readonly spec: OptionSpec }[] {
   return SECTIONS.flatMap(({ name, options }) =>
