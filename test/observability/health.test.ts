@@ -55,7 +55,7 @@ const ROWS: readonly (readonly [
   ["that for long", failingWith("database", { lagMs: 61_000 }), {}, "unhealthy", "61 s behind"],
   [
     "another writer",
-    statusOf({ state: "stopped", failure: { code: "foreign-writer", message: "writer x" } }),
+    statusOf({ state: "stopped", failure: { code: "foreign-writer", message: "writer x", hint: null } }),
     {},
     "unhealthy",
     "stopped: writer x",
@@ -131,12 +131,12 @@ describe("healthReport of one database", () => {
 
   test("reasons omit the folder of the database", () => {
     const message = "Cannot read /srv/tenants/app.db: /srv/tenants/.app.db-walrust/state.json is gone";
-    const failure = { code: "database", message };
+    const failure = { code: "database", message, hint: null };
     const shown = healthReport([statusOf({ state: "failing", failure })], factsOf()).databases["app"];
     expect(shown!.reasons).toEqual(["failing: Cannot read app.db: .app.db-walrust/state.json is gone"]);
     const atRoot = statusOf({
       state: "failing",
-      failure: { code: "database", message: "/a.db" },
+      failure: { code: "database", message: "/a.db", hint: null },
       path: "/a.db",
     });
     expect(healthReport([atRoot], factsOf()).databases["app"]!.reasons).toEqual(["failing: /a.db"]);

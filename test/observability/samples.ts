@@ -12,6 +12,7 @@ export function statusOf(overrides: Partial<DatabaseStatus> = {}): DatabaseStatu
     txid: 12,
     uploadedTxid: 12,
     uploadedTimeMs: Date.UTC(2026, 0, 15, 10, 29, 58),
+    snapshotTimeMs: Date.UTC(2026, 0, 15, 10),
     pendingCount: 0,
     pendingBytes: 0,
     lagMs: 0,
@@ -27,7 +28,11 @@ export function statusOf(overrides: Partial<DatabaseStatus> = {}): DatabaseStatu
 
 /** A database that fails with this code. */
 export function failingWith(code: string, overrides: Partial<DatabaseStatus> = {}): DatabaseStatus {
-  return statusOf({ state: "failing", failure: { code, message: `${code} is the matter` }, ...overrides });
+  return statusOf({
+    state: "failing",
+    failure: { code, message: `${code} is the matter`, hint: null },
+    ...overrides,
+  });
 }
 
 /** A failure of a database. */

@@ -39,7 +39,7 @@ export class UnwatchableStatuses {
         writer: null,
         circuit: "closed",
         conditions: [],
-        failure: { code: error.code, message: withoutFolders(error.message) },
+        failure: { code: error.code, message: withoutFolders(error.message), hint: error.hint ?? null },
         walSyncIntervalMs,
       });
     }

@@ -26,6 +26,8 @@ export interface DatabaseStatus {
   readonly uploadedTxid: number;
   /** The capture time of that TXID (ms since the epoch), or null before the first upload of this process. */
   readonly uploadedTimeMs: number | null;
+  /** The capture time of the newest snapshot (ms since the epoch), or null before the first. */
+  readonly snapshotTimeMs: number | null;
   /** Captured files that are not in the bucket, and their bytes. */
   readonly pendingCount: number;
   readonly pendingBytes: number;
@@ -41,7 +43,12 @@ export interface DatabaseStatus {
   readonly writer: string | null;
   readonly circuit: "closed" | "open" | "half-open";
   /** The failure that walrust recovers from, or the reason of the stop. */
-  readonly failure: { readonly code: string; readonly message: string } | null;
+  readonly failure: {
+    readonly code: string;
+    readonly message: string;
+    /** The remedy, as a sentence to the user; null where the message is enough. */
+    readonly hint: string | null;
+  } | null;
   readonly walSyncIntervalMs: number;
   /** Lasting states that an operator should know of; empty for most databases. */
   readonly conditions: readonly Condition[];
@@ -50,7 +57,7 @@ export interface DatabaseStatus {
 /** How far the history of a database is captured and uploaded. */
 export type Progress = Pick<
   DatabaseStatus,
-  "txid" | "uploadedTxid" | "uploadedTimeMs" | "pendingCount" | "pendingBytes"
+  "txid" | "uploadedTxid" | "uploadedTimeMs" | "snapshotTimeMs" | "pendingCount" | "pendingBytes"
 >;
 
 /** The progress before the first attach. */
@@ -58,6 +65,7 @@ export const NO_PROGRESS: Progress = {
   txid: 0,
   uploadedTxid: 0,
   uploadedTimeMs: null,
+  snapshotTimeMs: null,
   pendingCount: 0,
   pendingBytes: 0,
 };
@@ -72,6 +80,7 @@ export function progressOf(captured: Captured, last: Progress): Progress {
     txid,
     uploadedTxid: uploadedTxidOf(txid, pending),
     uploadedTimeMs: acknowledged?.timeMs ?? last.uploadedTimeMs,
+    snapshotTimeMs: state?.snapshot?.timeMs ?? last.snapshotTimeMs,
     pendingCount: pending.length,
     pendingBytes,
   };

@@ -242,7 +242,7 @@ export class WatcherHealth {
       walFrames: live?.pin.walIndex()?.mxFrame ?? null,
       writer: captured?.state?.writer ?? null,
       circuit: this.circuit,
-      failure: failure && { code: failure.code, message: failure.message },
+      failure: failure && { code: failure.code, message: failure.message, hint: failure.hint ?? null },
       walSyncIntervalMs: this.context.config.sync.walSyncIntervalMs,
       conditions: this.context.conditions.current,
     };
