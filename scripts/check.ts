@@ -1,6 +1,7 @@
 /**
- * `bun run check`: the gate before a commit. Runs Biome (format and lint), tsc, the comparison of the
- * READMEs' generated tables, and all unit tests, tidy among them. Runs every step, also after one that
+ * `bun run check`: the gate before a commit. Runs Biome (format and lint), tsc (over the program, and over
+ * the page of the dashboard), the comparison of the READMEs' generated tables, and all unit tests, tidy among
+ * them. Runs every step, also after one that
  * failed. `--static` skips the tests.
  */
 import { countingLine, findTestFiles, isEndToEnd, runTests } from "./test/test-run.ts";
@@ -16,7 +17,10 @@ const BIOME = bunCommand(
   "--error-on-warnings",
 );
 if ((await run(BIOME)) !== 0) failures.push("Biome (bun run format fixes most findings)");
-if ((await run(bunCommand("node_modules/.bin/tsc", "-p", "."))) !== 0) failures.push("tsc");
+for (const program of [".", "src/observability/dashboard/browser"]) {
+  const exitCode = await run(bunCommand("node_modules/.bin/tsc", "-p", program));
+  if (exitCode !== 0) failures.push(`tsc -p ${program}`);
+}
 if ((await run(bunCommand("scripts/reference.ts", "--check"))) !== 0) failures.push("the reference");
 
 if (!process.argv.includes("--static")) {

@@ -4,8 +4,8 @@
  *
  * - ltx, litestream, versitygw, minio: built by `go install`, in some seven minutes on two cores without a
  *   cache.
- * - sqlite3: the system's. In CI as root, apt-get installs it; elsewhere the script prints the command to
- *   run.
+ * - sqlite3, and a browser (Chromium or Chrome) for the dashboard: the system's. In CI as root, apt-get
+ *   installs them; elsewhere the script prints the command to run.
  */
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -25,10 +25,24 @@ const GO_PEERS: Readonly<Record<string, string>> = {
   minio: "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
 };
 
+/** Names of the executable by the name of the package. */
+const SYSTEM_PEERS: Readonly<Record<string, readonly string[]>> = {
+  sqlite3: ["sqlite3"],
+  chromium: ["chromium", "chromium-browser", "google-chrome"],
+};
+
 /** Names of the programs that are not installed. */
 export function missingPeers(): string[] {
-  const missing = Object.keys(GO_PEERS).filter((name) => !existsSync(join(BIN_FOLDER, name)));
-  return Bun.which("sqlite3") === null ? [...missing, "sqlite3"] : missing;
+  return [
+    ...Object.keys(GO_PEERS).filter((name) => !existsSync(join(BIN_FOLDER, name))),
+    ...missingSystemPeers(),
+  ];
+}
+
+function missingSystemPeers(): string[] {
+  return Object.entries(SYSTEM_PEERS)
+    .filter(([, programs]) => programs.every((program) => Bun.which(program) === null))
+    .map(([name]) => name);
 }
 
 async function installGoPeers(): Promise<void> {
@@ -61,23 +75,27 @@ async function readVersions(): Promise<Record<string, string>> {
   }
 }
 
-async function installSqlite(): Promise<void> {
-  if (Bun.which("sqlite3") !== null) return;
+async function installSystemPeers(): Promise<void> {
+  const missing = missingSystemPeers();
+  if (missing.length === 0) return;
   const mayInstall =
     process.env["CI"] !== undefined && process.getuid?.() === 0 && Bun.which("apt-get") !== null;
   if (!mayInstall) {
-    fail("sqlite3 is missing: `apt-get install sqlite3`, `apk add sqlite` or `brew install sqlite`");
+    fail(`Missing: ${missing.join(" and ")}. Install with \`apt-get install ${missing.join(" ")}\``);
   }
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   await run(["apt-get", "update", "-q"], { env });
-  const exitCode = await run(["apt-get", "install", "-q", "-y", "sqlite3"], { env });
-  if (exitCode !== 0) fail(`apt-get install sqlite3 ended with exit code ${exitCode}`);
+  const command = ["apt-get", "install", "-q", "-y", "--no-install-recommends", ...missing];
+  const exitCode = await run(command, { env });
+  if (exitCode !== 0) fail(`${command.join(" ")} ended with exit code ${exitCode}`);
 }
 
 if (import.meta.main) {
   await installGoPeers();
-  await installSqlite();
+  await installSystemPeers();
   const missing = missingPeers();
   if (missing.length > 0) fail(`Missing after the installation: ${missing.join(", ")}`);
-  console.log(`All peers are installed in ${BIN_FOLDER} (sqlite3: ${Bun.which("sqlite3")})`);
+  console.log(
+    `All peers are installed in ${BIN_FOLDER} (from the system: ${Object.keys(SYSTEM_PEERS).join(", ")})`,
+  );
 }

@@ -3,8 +3,7 @@
  * a room to the rooms below it, and within a room from a sub-room to the sub-rooms below it. Rooms of one
  * height do not import each other. One sub-room has a height of its own: `recovery/object` judges an object
  * for replication too, so it stands below both. Only commands and discovery import values of config; every
- * other room imports its types. No verb imports another verb. A file that neither main.ts nor index.ts
- * reaches is dead.
+ * other room imports its types. No verb imports another verb. A file that no program reaches is dead.
  */
 import { dirname, join, normalize } from "node:path";
 import {
@@ -40,12 +39,14 @@ const SUB_ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   local: [[""], ["folders"]],
   config: [["settings"], [""]],
   replication: [["context"], ["capture"], ["upload"], ["attach"], ["upkeep"], ["control"], ["watch"]],
+  observability: [["dashboard"], ["dashboard/browser"], [""]],
   recovery: [["object"], ["plan", "integrity"], ["restore"], ["verify", "replica"], ["restore-all"]],
   commands: [["shared", "memory"], ["watch", "restore"], ["explain"], [""]],
 };
 /** Rooms that import values of config; others import its types. */
 const CONFIGURED = ["commands", "discovery"];
-const ROOTS = ["src/main.ts", "src/index.ts"];
+/** The programs: of walrust, of its library, and of its page in a browser. */
+const ROOTS = ["src/main.ts", "src/index.ts", "src/observability/dashboard/browser/dashboard-main.ts"];
 const FREE_FILES = ["src/errors.ts", "src/env.ts"];
 const VERBS =
   /^src\/commands\/(watch|snapshot|restore|undo|list|verify|compact|replicate|explain|pragma)\.ts$/;
@@ -168,7 +169,7 @@ function deadFiles(imports: ReadonlyMap<string, readonly Import[]>): Violation[]
     reached.add(path);
     pending.push(...(imports.get(path) ?? []).map((one) => one.target));
   }
-  const message = "neither src/main.ts nor src/index.ts reaches this file: delete or use it";
+  const message = "no program reaches this file: delete or use it";
   return [...imports.keys()]
     .filter((path) => !reached.has(path))
     .map((path) => ({ path, line: 1, rule: "dead-file", message }));

@@ -118,7 +118,7 @@ function judge(status: DatabaseStatus, facts: HealthFacts): DatabaseHealthReport
     pending_files: status.pendingCount,
     pending_bytes: status.pendingBytes,
     circuit: status.circuit,
-    conditions: status.conditions.map((one) => withoutFolder(one, status)),
+    conditions: status.conditions.map((one) => shownCondition(one, status)),
   };
 }
 
@@ -133,15 +133,18 @@ function unhealthyReasons(status: DatabaseStatus): string[] {
 
 function conditionReasons(status: DatabaseStatus, health: Condition["health"]): string[] {
   const matching = status.conditions.filter((condition) => condition.health === health);
-  return matching.map((condition) => withoutFolder(condition, status).message);
+  return matching.map(({ message }) => withoutFolder(message, status));
 }
 
-/** A condition without the folder of its database. */
-function withoutFolder(condition: Condition, { path }: DatabaseStatus): Condition {
-  const folder = `${dirname(path)}/`;
+/** A text without the folder of the database, which readers of /health need not know. */
+export function withoutFolder(text: string, { path }: Pick<DatabaseStatus, "path">): string {
+  return text.replaceAll(`${dirname(path)}/`, "");
+}
+
+function shownCondition(condition: Condition, status: DatabaseStatus): Condition {
   const { message, hint } = condition;
-  const shown = { ...condition, message: message.replaceAll(folder, "") };
-  return hint === undefined ? shown : { ...shown, hint: hint.replaceAll(folder, "") };
+  const shown = { ...condition, message: withoutFolder(message, status) };
+  return hint === undefined ? shown : { ...shown, hint: withoutFolder(hint, status) };
 }
 
 function degradedReasons(status: DatabaseStatus): string[] {
@@ -179,10 +182,9 @@ function isConnected(statuses: readonly DatabaseStatus[], facts: HealthFacts, aw
   return facts.sinceUploadMs < longestMs && awayMs <= UNHEALTHY_MS;
 }
 
-/** The failure of a database without its folder, which readers of /health need not know. */
-function failureText({ failure, path }: DatabaseStatus): string {
-  if (failure === null) return "for an unknown reason";
-  return failure.message.replaceAll(`${dirname(path)}/`, "");
+/** The failure of a database, without its folder. */
+export function failureText(status: Pick<DatabaseStatus, "failure" | "path">): string {
+  return status.failure === null ? "for an unknown reason" : withoutFolder(status.failure.message, status);
 }
 
 function worst(all: readonly Health[]): Health {

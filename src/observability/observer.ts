@@ -10,6 +10,8 @@ import type { Env } from "../env.ts";
 import { type Condition, errorMessage } from "../errors.ts";
 import type { WatchEvent } from "../replication/context/watch-events.ts";
 import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
+import type { DashboardDocument } from "./dashboard/dashboard-document.ts";
+import type { DashboardSource } from "./dashboard-source.ts";
 import { type HealthReport, healthReport } from "./health.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { metricFamilies } from "./metrics.ts";
@@ -67,6 +69,8 @@ class ProcessObserver implements Observer {
   readonly #heartbeatEnd = new AbortController();
   readonly #webhooksEnd = new AbortController();
   #closed: Promise<void> | null = null;
+  /** Made with the first request for the dashboard. */
+  #dashboard: Promise<DashboardSource> | null = null;
 
   constructor(
     { metrics, heartbeat, webhooks }: ObservabilityConfig,
@@ -85,7 +89,11 @@ class ProcessObserver implements Observer {
       url === undefined
         ? null
         : new Heartbeat({ ...heartbeat, url }, statuses, env, version, this.#heartbeatEnd.signal);
-    const pages = { metrics: () => this.#metrics(), health: () => this.#health() };
+    const pages = {
+      metrics: () => this.#metrics(),
+      health: () => this.#health(),
+      dashboard: () => this.#dashboardDocument(),
+    };
     this.#server = metrics.enabled ? new LastingStatusServer(metrics, pages, env) : null;
   }
 
@@ -128,9 +136,9 @@ class ProcessObserver implements Observer {
     return prometheusText(metricFamilies(this.#statuses(), this.#tally, this.version));
   }
 
-  #health(): HealthReport {
+  #health(statuses = this.#statuses()): HealthReport {
     const tally = this.#tally;
-    return healthReport(this.#statuses(), {
+    return healthReport(statuses, {
       version: this.version,
       uptimeMs: this.env.monotonicMs() - tally.startedMs,
       lastUploadTimeMs: tally.lastUploadTimeMs,
@@ -139,5 +147,14 @@ class ProcessObserver implements Observer {
       errorsLastHour: (database) => tally.errorsLastHour(database),
       storeConditions: this.source.storeConditions(),
     });
+  }
+
+  async #dashboardDocument(): Promise<DashboardDocument> {
+    this.#dashboard ??= import("./dashboard-source.ts").then(
+      (loaded) => new loaded.DashboardSource(this.env),
+    );
+    const dashboard = await this.#dashboard;
+    const statuses = this.#statuses();
+    return dashboard.document({ statuses, health: this.#health(statuses), tally: this.#tally });
   }
 }

@@ -37,6 +37,9 @@ export interface HttpAnswer {
   readonly body: string;
 }
 
+/** Makes the answer to a request. Must neither throw nor reject. */
+export type Answer = (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
+
 /** The meaning of the bytes received so far. */
 export type HeadReading =
   | { readonly kind: "incomplete" }
@@ -110,8 +113,8 @@ export interface HttpListener {
 }
 
 interface Connection {
-  /** The bytes received so far, as Latin-1 text. */
-  head: string;
+  /** The bytes received so far, as Latin-1 text; null once the head is complete. */
+  head: string | null;
   /** The bytes still to be written, or null before there is an answer. */
   rest: Uint8Array | null;
   readonly deadline: AbortController;
@@ -121,12 +124,11 @@ type Socket = Bun.Socket<Connection>;
 
 /**
  * Starts a server.
- * @param answer makes the answer to a request; it must not throw
  * @throws Error with the system's code when it cannot listen on the address
  */
 export function listenHttp(
   address: { readonly hostname: string; readonly port: number },
-  answer: (request: HttpRequest) => HttpAnswer,
+  answer: Answer,
   env: Pick<Env, "sleep">,
 ): HttpListener {
   /** Oldest first. */
@@ -176,21 +178,24 @@ function drop(socket: Socket, open: Set<Socket>): void {
   socket.terminate();
 }
 
-function receive(socket: Socket, bytes: Uint8Array, answer: (request: HttpRequest) => HttpAnswer): void {
+function receive(socket: Socket, bytes: Uint8Array, answer: Answer): void {
   const { data } = socket;
   // One request a connection: later bytes are ignored.
-  if (data.rest !== null) return;
+  if (data.head === null) return;
   data.head += Buffer.from(bytes.subarray(0, HEAD_SIZE_MAX + 4)).toString("latin1");
   const reading = readHead(data.head);
   if (reading.kind === "incomplete") return;
-  data.head = "";
+  data.head = null;
   data.deadline.abort();
-  const isHead = reading.kind === "request" && reading.request.method === "HEAD";
-  data.rest = encodeAnswer(
-    reading.kind === "request" ? answer(reading.request) : plainAnswer(reading.status),
-    isHead,
-  );
   socket.timeout(WRITE_TIMEOUT_S);
+  const isHead = reading.kind === "request" && reading.request.method === "HEAD";
+  const made = reading.kind === "request" ? answer(reading.request) : plainAnswer(reading.status);
+  if (made instanceof Promise) void made.then((late) => send(socket, late, isHead));
+  else send(socket, made, isHead);
+}
+
+function send(socket: Socket, answer: HttpAnswer, isHead: boolean): void {
+  socket.data.rest = encodeAnswer(answer, isHead);
   writeRest(socket);
 }
 

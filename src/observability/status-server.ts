@@ -1,6 +1,6 @@
 /**
- * Serves /metrics, /health, and an index of the two over HTTP. The server only reads, has no authentication
- * and shows no secrets; by default only this machine can reach it.
+ * Serves /metrics, /health and the dashboard over HTTP. The server only reads, has no authentication and
+ * shows no secrets; by default only this machine can reach it.
  *
  * A port that is taken never stops the watch: a warning is logged, and the port is tried again quietly.
  */
@@ -8,12 +8,12 @@ import { hostname } from "node:os";
 import type { MetricsConfig } from "../config/config.ts";
 import type { Env } from "../env.ts";
 import { errorMessage, systemCode } from "../errors.ts";
+import type { DashboardDocument } from "./dashboard/dashboard-document.ts";
 import type { HealthReport } from "./health.ts";
 import { PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
 import { type HttpAnswer, type HttpRequest, hostName, listenHttp } from "./status-http.ts";
 import { jsonLine } from "./terminal-text.ts";
 
-const INDEX = "walrust\n/metrics  for Prometheus\n/health   as JSON: 200, or 503 when unhealthy\n";
 /** Time between two tries to listen: another walrust may have ended. */
 const AGAIN_MS = 30_000;
 /** The address to listen on; port 0: any free port. */
@@ -23,6 +23,8 @@ export type StatusAddress = Pick<MetricsConfig, "address" | "port">;
 export interface StatusPages {
   metrics(): string;
   health(): HealthReport;
+  /** The document of the page at `/`. Loads its code with the first call. */
+  dashboard(): Promise<DashboardDocument>;
 }
 
 /** A running server. */
@@ -87,7 +89,7 @@ export function startStatusServer(
     const server = listenHttp({ hostname: listening, port }, (request) => answers.to(request), env);
     const host = listening.includes(":") ? `[${listening}]` : listening;
     const url = `http://${host}:${server.port}`;
-    env.log.info(`metrics at ${url}/metrics, health at ${url}/health`);
+    env.log.info(`dashboard at ${url}, metrics at ${url}/metrics, health at ${url}/health`);
     if (!isLoopback(listening)) {
       env.log.warn(`metrics have no authentication, and ${address} can be reached from other machines`, {
         hint: "Keep the port behind a firewall, or set [metrics] address = 127.0.0.1",
@@ -112,20 +114,32 @@ class Answers {
     readonly env: Env,
   ) {}
 
-  to({ method, path, host }: HttpRequest): HttpAnswer {
+  to({ method, path, host }: HttpRequest): HttpAnswer | Promise<HttpAnswer> {
     if (!isOurs(host, this.hostname)) return text("this server has another name\n", 421);
     const page = Object.hasOwn(PAGES, path) ? PAGES[path] : undefined;
     if (page === undefined) return text("not found\n", 404);
     if (method !== "GET" && method !== "HEAD") return text("only GET\n", 405, { allow: "GET, HEAD" });
     try {
       const answer = page(this.pages);
-      this.#failing.delete(path);
-      return answer;
+      if (!(answer instanceof Promise)) return this.#succeeded(path, answer);
+      return answer.then(
+        (late) => this.#succeeded(path, late),
+        (error) => this.#failed(path, error),
+      );
     } catch (error) {
-      if (!this.#failing.has(path)) this.env.log.error(`cannot answer ${path}: ${errorMessage(error)}`);
-      this.#failing.add(path);
-      return text("internal error\n", 500);
+      return this.#failed(path, error);
     }
+  }
+
+  #succeeded(path: string, answer: HttpAnswer): HttpAnswer {
+    this.#failing.delete(path);
+    return answer;
+  }
+
+  #failed(path: string, error: unknown): HttpAnswer {
+    if (!this.#failing.has(path)) this.env.log.error(`cannot answer ${path}: ${errorMessage(error)}`);
+    this.#failing.add(path);
+    return text("internal error\n", 500);
   }
 }
 
@@ -142,21 +156,31 @@ function isOurs(host: string | null, listening: string): boolean {
   return name === "localhost" || name.endsWith(".localhost") || name === hostname().toLowerCase();
 }
 
-const PAGES: Readonly<Record<string, (pages: StatusPages) => HttpAnswer>> = {
-  "/": () => text(INDEX, 200),
+const PAGES: Readonly<Record<string, (pages: StatusPages) => HttpAnswer | Promise<HttpAnswer>>> = {
+  "/": async () => {
+    const { DASHBOARD_PAGE, DASHBOARD_HEADERS } = await import("./dashboard/dashboard-page.ts");
+    return text(DASHBOARD_PAGE, 200, DASHBOARD_HEADERS);
+  },
+  "/dashboard.json": async (pages) => json(await pages.dashboard(), 200),
   "/metrics": (pages) => text(pages.metrics(), 200, { "content-type": PROMETHEUS_CONTENT_TYPE }),
   "/health": (pages) => {
     const report = pages.health();
-    const status = report.status === "unhealthy" ? 503 : 200;
-    return text(`${jsonLine(report)}\n`, status, { "content-type": "application/json" });
+    return json(report, report.status === "unhealthy" ? 503 : 200);
   },
 };
+
+function json(value: unknown, status: number): HttpAnswer {
+  return text(`${jsonLine(value)}\n`, status, { "content-type": "application/json" });
+}
 
 function text(body: string, status: number, headers: Record<string, string> = {}): HttpAnswer {
   const always = {
     "content-type": "text/plain; charset=utf-8",
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    // No page of another origin gets the answer, in whatever element.
+    "cross-origin-resource-policy": "same-origin",
   };
   return { status, headers: { ...always, ...headers }, body };
 }

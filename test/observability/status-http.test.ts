@@ -8,6 +8,7 @@ import {
   CONNECTIONS_MAX,
   HEAD_SIZE_MAX,
   type HeadReading,
+  type HttpAnswer,
   type HttpListener,
   hostName,
   listenHttp,
@@ -143,6 +144,25 @@ describe("listenHttp", () => {
     expect(await client.closed()).toEndWith("yes\n");
   });
 
+  test("answers late, once, and ignores a reader that has gone meanwhile", async () => {
+    const time = new ManualTime();
+    const made: (() => void)[] = [];
+    const answer = (): Promise<HttpAnswer> =>
+      new Promise((resolve) => made.push(() => resolve({ status: 200, headers: {}, body: "late\n" })));
+    const listener = listenHttp({ hostname: "127.0.0.1", port: 0 }, answer, time.env);
+    ends.push(() => listener.close());
+    const gone = await Client.open(listener.port, GET);
+    await eventually("the first request", async () => made.length === 1, 5_000);
+    gone.socket!.terminate();
+    await eventually("its end", async () => listener.connectionCount === 0, 5_000);
+    const client = await Client.open(listener.port, `${GET}${GET}`);
+    await eventually("the second request", async () => made.length === 2, 5_000);
+    client.socket!.write(GET);
+    for (const make of made) make();
+    expect((await client.closed()).match(/late/g)?.length).toBe(1);
+    expect([made.length, time.sleepsMs]).toEqual([2, []]);
+  });
+
   test("delivers a body that is larger than the socket accepts at once", async () => {
     const body = "x".repeat(20_000_000);
     const { port } = listen(new ManualTime(), body);
@@ -184,7 +204,11 @@ describe("listenHttp", () => {
 });
 
 describe("startStatusServer checks the Host header", () => {
-  const pages = { metrics: () => "# nothing\n", health: () => ({}) as never };
+  const pages = {
+    metrics: () => "# nothing\n",
+    health: () => ({}) as never,
+    dashboard: async () => ({}) as never,
+  };
 
   async function statusOf(host: string, address = "127.0.0.1"): Promise<[status: number, logged: number]> {
     const time = new ManualTime();

@@ -1,6 +1,8 @@
 /** The HTTP server: pages, methods, and every way to fail to get its port. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
+import type { DashboardDocument } from "../../src/observability/dashboard/dashboard-document.ts";
+import { DASHBOARD_HEADERS, DASHBOARD_PAGE } from "../../src/observability/dashboard/dashboard-page.ts";
 import { type HealthReport, healthReport } from "../../src/observability/health.ts";
 import {
   LastingStatusServer,
@@ -30,7 +32,11 @@ function report(status: HealthReport["status"]): HealthReport {
   return { ...healthReport([], facts), status };
 }
 
-const PAGES: StatusPages = { metrics: () => "# nothing\n", health: () => report("healthy") };
+const PAGES: StatusPages = {
+  metrics: () => "# nothing\n",
+  health: () => report("healthy"),
+  dashboard: async () => ({}) as DashboardDocument,
+};
 
 function start(
   time: ManualTime,
@@ -64,12 +70,46 @@ describe("startStatusServer answers", () => {
     expect(await response.json()).toEqual(JSON.parse(JSON.stringify(report(status))));
   });
 
-  test("/ with an index of three lines", async () => {
+  test("/ with the dashboard, under a policy that allows nothing but its own script and style", async () => {
     const { url } = start(new ManualTime());
-    const lines = (await (await fetch(url)).text()).trimEnd().split("\n");
-    expect(lines.length).toBe(3);
-    expect(lines[1]).toStartWith("/metrics");
-    expect(lines[2]).toStartWith("/health");
+    const response = await fetch(url);
+    expect(response.status).toBe(200);
+    expect(await response.text()).toBe(DASHBOARD_PAGE);
+    for (const [name, value] of Object.entries({
+      ...DASHBOARD_HEADERS,
+      "cache-control": "no-store",
+      "x-content-type-options": "nosniff",
+      "referrer-policy": "no-referrer",
+      "cross-origin-resource-policy": "same-origin",
+    })) {
+      expect([name, response.headers.get(name)]).toEqual([name, value]);
+    }
+  });
+
+  test("/dashboard.json with the document, which nobody makes before it is asked for", async () => {
+    let madeCount = 0;
+    const dashboard = async (): Promise<DashboardDocument> => {
+      madeCount++;
+      return { version: "0.4.0", hostname: "\u202e\u2028" } as DashboardDocument;
+    };
+    const { url } = start(new ManualTime(), { pages: { ...PAGES, dashboard } });
+    for (const path of ["/metrics", "/health", "/"]) await fetch(`${url}${path}`);
+    expect(madeCount).toBe(0);
+    const response = await fetch(`${url}/dashboard.json`);
+    expect(response.headers.get("content-type")).toBe("application/json");
+    expect(response.headers.get("access-control-allow-origin")).toBeNull();
+    expect(await response.text()).toBe('{"version":"0.4.0","hostname":"\\u202e\\u2028"}\n');
+    expect(madeCount).toBe(1);
+  });
+
+  test("/dashboard.json with 500 while the document cannot be made, logged once", async () => {
+    const time = new ManualTime();
+    const dashboard = async (): Promise<DashboardDocument> => {
+      throw new Error("inner trouble");
+    };
+    const { url } = start(time, { pages: { ...PAGES, dashboard } });
+    for (let round = 0; round < 3; round++) expect((await fetch(`${url}/dashboard.json`)).status).toBe(500);
+    expect(time.said("error")).toEqual(["cannot answer /dashboard.json: inner trouble {}"]);
   });
 
   test.each(["/metric", "/metrics/", "/health/app", "/__proto__", "/constructor", "/toString", "/..%2f"])(
@@ -99,12 +139,12 @@ describe("startStatusServer answers", () => {
     const failing = (): never => {
       throw new Error("/srv/inner trouble");
     };
-    const { url } = start(time, { pages: { metrics: failing, health: failing } });
-    for (const path of ["/metrics", "/health"]) {
+    const { url } = start(time, { pages: { metrics: failing, health: failing, dashboard: failing } });
+    for (const path of ["/metrics", "/health", "/dashboard.json"]) {
       const response = await fetch(`${url}${path}`);
       expect([response.status, await response.text()]).toEqual([500, "internal error\n"]);
     }
-    expect(time.said("error").length).toBe(2);
+    expect(time.said("error").length).toBe(3);
     expect(time.said("error")[0]).toContain("/srv/inner trouble");
     expect((await fetch(url)).status).toBe(200);
   });

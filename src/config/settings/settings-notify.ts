@@ -21,7 +21,7 @@ export const METRICS_OPTIONS = group({
     value: "PORT",
     default: 16_767,
     max: 65_535,
-    meaning: "Port of /metrics and /health; 0: any free port",
+    meaning: "Port of the dashboard, /metrics and /health; 0: any free port",
   },
   address: {
     key: "metrics.address",

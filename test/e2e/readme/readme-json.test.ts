@@ -7,7 +7,9 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import packageJson from "../../../package.json";
 import { progressJson } from "../../../src/commands/shared/progress.ts";
+import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { CONDITION_HEALTH } from "../../../src/errors.ts";
+import { DashboardSource } from "../../../src/observability/dashboard-source.ts";
 import { healthReport } from "../../../src/observability/health.ts";
 import { noticeBody } from "../../../src/observability/webhook-notice.ts";
 import type { ReplicaEvent } from "../../../src/recovery/replica/replica.ts";
@@ -25,6 +27,7 @@ setDefaultTimeout(60_000);
 
 /** Places where an example may differ from the output. */
 const OPEN: Readonly<Record<string, OpenPaths>> = {
+  dashboard: { values: ["databases[][]"] },
   health: { maps: ["databases"] },
   list: { maps: ["databases[].restorable"] },
   explain: { values: ["settings[].value", "databases[].settings[].value"] },
@@ -84,7 +87,10 @@ async function undoOfRestore(sandbox: Sandbox): Promise<unknown> {
   return await sandbox.json("walrust undo restored.db --json");
 }
 
-/** The answer of /health and the body of a webhook, of a database that nobody else may write to. */
+/**
+ * The answers of /health and /dashboard.json, and the body of a webhook, of a database that nobody else may
+ * write to.
+ */
 function observed(): Record<string, unknown> {
   const condition = { code: "not-shared", health: "unhealthy", message: "m", hint: "h" } as const;
   const timeMs = Date.UTC(2026, 0, 15);
@@ -97,6 +103,10 @@ function observed(): Record<string, unknown> {
     errorsLastHour: () => 0,
     storeConditions: [{ ...condition, code: "weak-writes", health: "degraded" }],
   });
+  const { nowMs, monotonicMs } = systemEnv(SILENT_LOG);
+  const tally = { uploadCounts: { increment: 1, snapshot: 1 }, uploadedBytes: 1, sinceUploadMs: () => 400 };
+  const dashboard = new DashboardSource({ nowMs, monotonicMs });
+  const facts = { statuses: [statusOf({ conditions: [condition] })], health: report, tally };
   const notice = { event: "sync_failed", database: "app", error: "e", attempts: 1, closes: [] } as const;
   return {
     progress: progressJson(
@@ -105,6 +115,7 @@ function observed(): Record<string, unknown> {
       { elapsedMs: 2_000, bytesPerSecond: 1, secondsLeft: 3 },
       timeMs,
     ),
+    dashboard: JSON.parse(JSON.stringify(dashboard.document(facts))) as unknown,
     health: JSON.parse(JSON.stringify(report)) as unknown,
     webhook: JSON.parse(noticeBody({ ...notice, timeMs, writer: "0f3a" }, "vm1", [])) as unknown,
   };

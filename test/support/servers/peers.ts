@@ -1,6 +1,7 @@
 /**
- * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw, MinIO. `bun
- * run peers` installs them into `.peers/bin`. A test whose peer is missing is skipped. With
+ * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw, MinIO, and a
+ * browser (Chromium or Chrome). `bun run peers` installs them into `.peers/bin`; sqlite3 and the browser are
+ * the system's. A test whose peer is missing is skipped. With
  * WALRUST_PEERS=required the test fails instead; with WALRUST_PEERS=none every peer counts as missing, the
  * system's sqlite3 too.
  */
@@ -8,7 +9,13 @@ import { test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-export type PeerName = "ltx" | "litestream" | "versitygw" | "minio" | "sqlite3";
+export type PeerName = "ltx" | "litestream" | "versitygw" | "minio" | "sqlite3" | "chromium";
+
+/** Names of the executables that the system provides. */
+const OF_SYSTEM: Readonly<Partial<Record<PeerName, readonly string[]>>> = {
+  sqlite3: ["sqlite3"],
+  chromium: ["chromium", "chromium-browser", "google-chrome"],
+};
 
 const PEERS_FOLDER = join(import.meta.dir, "../../../.peers/bin");
 
@@ -23,7 +30,7 @@ export function peerPathOrNull(name: PeerName): string | null {
   if (NO_PEERS) return null;
   const local = join(PEERS_FOLDER, name);
   if (existsSync(local)) return local;
-  return name === "sqlite3" ? Bun.which("sqlite3") : null;
+  return (OF_SYSTEM[name] ?? []).map((program) => Bun.which(program)).find((path) => path !== null) ?? null;
 }
 
 /** The path of a peer's executable. @throws Error if the peer is not installed */
