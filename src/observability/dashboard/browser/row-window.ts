@@ -10,6 +10,8 @@ export interface RowWindow {
 const ALL_DRAWN_MAX = 150;
 /** Rows drawn above and below the visible ones. */
 const MARGIN_ROWS = 12;
+/** At least this many rows are drawn, also of a table outside the window: a key may lead there. */
+const DRAWN_MIN = 2 * MARGIN_ROWS;
 
 /**
  * The rows to draw.
@@ -23,8 +25,8 @@ export function windowOf(
   viewHeight: number,
 ): RowWindow {
   if (rowCount <= ALL_DRAWN_MAX) return { first: 0, end: rowCount };
-  const clamp = (index: number): number => Math.min(rowCount, Math.max(0, index));
-  const first = clamp(Math.floor(aboveHeight / rowHeight) - MARGIN_ROWS);
-  const end = clamp(Math.ceil((aboveHeight + viewHeight) / rowHeight) + MARGIN_ROWS);
-  return { first, end };
+  const wanted = Math.floor(aboveHeight / rowHeight) - MARGIN_ROWS;
+  const first = Math.min(rowCount - DRAWN_MIN, Math.max(0, wanted));
+  const end = Math.ceil((aboveHeight + viewHeight) / rowHeight) + MARGIN_ROWS;
+  return { first, end: Math.min(rowCount, Math.max(first + DRAWN_MIN, end)) };
 }
