@@ -2,13 +2,15 @@
  * A watch after an undo. Where no watch has run on the restored file, the watch continues from the earlier
  * state. Where one has, the history goes on from there with the pages that differ.
  */
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import type { Txid } from "../../../src/format/types.ts";
 import { LocalPlaces } from "../../../src/local/places.ts";
+import { DraftFile } from "../../../src/recovery/restore/draft-file.ts";
 import { restore } from "../../../src/recovery/restore/restore-database.ts";
 import type { UndoneState } from "../../../src/recovery/restore/restored-state.ts";
 import { undoRestore } from "../../../src/recovery/restore/undo-restore.ts";
+import { imageOf } from "../../support/oracles/database-image.ts";
 import { allKeys } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { expectStillCaptured, loggedAnchors, provenEnd } from "../../support/runs/event-run.ts";
@@ -108,6 +110,23 @@ test("undo of the undo, with a watch in between: the history goes on with a diff
   await run.until("the anchor", () => loggedAnchors(run).length > 0);
   await run.until("its upload", () => run.status().pendingCount === 0);
   expect(loggedAnchors(run)[0]!.mode).toBe("difference");
+  await provenEnd(run, path, store);
+});
+
+test("a restore that ends before it replaces the file leaves a state that no watch takes for it", async () => {
+  const store = new MemoryStore();
+  const path = await watched(store);
+  const image = imageOf(path);
+  const mock = spyOn(DraftFile.prototype, "publish").mockImplementation(() => {
+    throw new Error("killed");
+  });
+  await expect(restoreOver(path, store, 2)).rejects.toThrow("killed");
+  mock.mockRestore();
+  expect(Buffer.compare(imageOf(path), image)).toBe(0);
+  const run = await watchOne(path, store);
+  await run.until("the anchor", () => loggedAnchors(run).length > 0);
+  await run.until("its upload", () => run.status().pendingCount === 0);
+  await expectStillCaptured(run, path);
   await provenEnd(run, path, store);
 });
 
