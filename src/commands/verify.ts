@@ -27,6 +27,7 @@ import { integrityChecker, verdictJson, verdictText } from "./shared/integrity.t
 import { runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
+import { RepeatedProgress } from "./shared/progress.ts";
 import { progressOf } from "./shared/progress-of.ts";
 import {
   type Invocation,
@@ -149,16 +150,32 @@ async function liveContentOrNull(
   return (await askWatchByNameOrNull(destination, name, request, asker, folders)) as LiveContent | null;
 }
 
-function verifyOne(
+async function verifyOne(
   invocation: Invocation,
   store: ObjectStore,
   name: string,
   options: VerifyOptions,
 ): Promise<VerifyReport> {
-  const work = { verb: "verify", database: name, label: `verifying ${name}`, unit: "checked" } as const;
-  return progressOf(invocation).during(work, (onProgress) =>
-    verifyDatabase(store, name, { ...options, onProgress }, invocation.env),
-  );
+  const display = progressOf(invocation);
+  const of = (label: string, unit: "checked" | "read"): RepeatedProgress =>
+    new RepeatedProgress(display, { verb: "verify", database: name, label, unit });
+  const checking = of(`verifying ${name}`, "checked");
+  const restoring = of(`restoring ${name} on trial`, "read");
+  checking.update({ doneBytes: 0, totalBytes: null });
+  const onProgress = (doneBytes: number, totalBytes: number): void => {
+    restoring.end();
+    checking.update({ doneBytes, totalBytes });
+  };
+  const onTrialProgress = (doneBytes: number, totalBytes: number): void => {
+    checking.end();
+    restoring.update({ doneBytes, totalBytes });
+  };
+  try {
+    return await verifyDatabase(store, name, { ...options, onProgress, onTrialProgress }, invocation.env);
+  } finally {
+    checking.end();
+    restoring.end();
+  }
 }
 
 function worstStatus(reports: readonly VerifyReport[], isForeignThere: boolean): VerifyReport["status"] {

@@ -52,6 +52,8 @@ export interface VerifyOptions {
   readonly signal?: AbortSignal;
   /** Reports the bytes of checked objects, and of all objects. */
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+  /** Reports the bytes that the trial restore has read, of all that it needs. */
+  readonly onTrialProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
 const DEFAULT_CONCURRENCY = 8;

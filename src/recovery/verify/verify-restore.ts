@@ -38,6 +38,8 @@ export interface TrialRequest {
   readonly signal?: AbortSignal;
   /** Checks the restored file; in this process by default. */
   readonly checker?: IntegrityChecker;
+  /** Reports the bytes of objects that were read, of all that the restore needs. */
+  readonly onTrialProgress?: (doneBytes: number, totalBytes: number) => void;
 }
 
 /** The outcome of a trial. "vanished": an object was deleted meanwhile, and a new listing is needed. */
@@ -116,14 +118,19 @@ async function build(
   store: ObjectStore,
   objects: readonly LtxObject[],
   path: string,
-  { name, signal, checker = checkInProcess }: TrialRequest,
+  { name, signal, checker = checkInProcess, onTrialProgress }: TrialRequest,
   env: Env,
 ): Promise<{ checksum: string; integrity: IntegrityVerdict }> {
   const builder = new DatabaseBuilder(path);
   try {
     const progress = startOfPath();
+    const totalBytes = objects.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+    let doneBytes = 0;
     for await (const fetched of fetchInOrder([new BucketSource(store, name)], objects, signal)) {
-      await applyObject(fetched, builder, progress, () => {});
+      await applyObject(fetched, builder, progress, (byteCount) => {
+        doneBytes += byteCount;
+        onTrialProgress?.(doneBytes, totalBytes);
+      });
     }
     builder.sync();
     const integrity = await checker(path, "full", { env, signal });

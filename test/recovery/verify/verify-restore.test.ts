@@ -38,8 +38,12 @@ describe("verifyDatabase with restore", () => {
   ])("restores a backup of %s and leaves nothing behind", async (_, files, txid) => {
     const folder = tempFolder("trial");
     const store = await storeOf(files);
-    const options = { restore: true, tempFolder: folder };
+    const reported: (readonly [done: number, total: number])[] = [];
+    const onTrialProgress = (done: number, total: number): void => void reported.push([done, total]);
+    const options = { restore: true, tempFolder: folder, onTrialProgress };
     const report = await verifyDatabase(store, "app", options, verifyEnv());
+    const { bytes } = report.checked;
+    expect([reported.at(-1), new Set(reported.map(([, total]) => total)).size]).toEqual([[bytes, bytes], 1]);
     expect([report.findings, report.checked.restoredTxid]).toEqual([[], txid]);
     expect(readdirSync(folder)).toEqual([]);
   });
