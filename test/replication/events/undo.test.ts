@@ -113,7 +113,7 @@ test("undo of the undo, with a watch in between: the history goes on with a diff
   await provenEnd(run, path, store);
 });
 
-test("a restore that ends before it replaces the file leaves a state that no watch takes for it", async () => {
+test("a restore that ends before it replaces the file leaves a state that no watch trusts", async () => {
   const store = new MemoryStore();
   const path = await watched(store);
   const image = imageOf(path);
