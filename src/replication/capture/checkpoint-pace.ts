@@ -12,8 +12,9 @@ const LOCK_BUDGET_MS_MAX = 1_000;
 /** For the wal-index to show frames that a commit has just written; the wait doubles. */
 const FIRST_SHOW_MS = 5;
 const SHOW_MS_MAX = 40;
-/** After writers kept the write lock. */
+/** After writers kept the write lock; at least a part of the attempt, so that uploads have their turn. */
 const BUSY_MS = 20;
+const BUSY_SHARE = 0.25;
 /** For the blocking budget to grow. */
 const SPENT_MS = 50;
 /**
@@ -81,6 +82,6 @@ export class CheckpointPace {
   #waitMs(by: CheckpointObstacle): number {
     if (by === "unseen") return this.#showMs;
     if (by === "partial") return this.#partialMs;
-    return by === "busy" ? BUSY_MS : SPENT_MS;
+    return by === "busy" ? Math.max(BUSY_MS, this.lockBudgetMs * BUSY_SHARE) : SPENT_MS;
   }
 }

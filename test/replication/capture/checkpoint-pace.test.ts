@@ -58,7 +58,7 @@ function waitsAfter(obstacle: CheckpointObstacle, count: number): number[] {
 
 test.each([
   ["unseen", [5, 10, 20, 40, 40]],
-  ["busy", [20, 20, 20, 20, 20]],
+  ["busy", [20, 20, 20, 20, 40, 80, 160, 250, 250]],
   ["spent", [50, 50, 50, 50, 50]],
   ["partial", [20, 40, 80, 160, 320, 640, 1_000, 1_000]],
 ] as const)("after the obstacle %s a checkpoint waits", (obstacle, waits) => {
