@@ -40,7 +40,7 @@
  *  1. the second line is the CRC-64 of the first, the format is 2, and zeros fill the head,
  *  2. the file ends with slot 1, and
  *  3. at least one slot is valid: its magic, its CRC-64, the id of the file, the parity of its sequence
- *     number, and each field in its range.
+ *     number, and each field in its range. Without a valid slot, the file still names its writer.
  * The valid slot with the higher sequence number counts. A write goes to the other slot, so a write that is
  * cut off leaves the state before it. The id is random for each file: a slot of an older file, which a
  * disk may show after a power cut, never counts.
@@ -106,9 +106,10 @@ export type StatePosition = Omit<DatabaseState, "destination" | "name" | "writer
 /** A decoded state file. */
 export interface StateRecord {
   readonly head: StateHead;
-  /** Sequence number of the slot that counts. */
+  /** Sequence number of the slot that counts; 0 if no slot is valid. */
   readonly sequence: number;
-  readonly position: StatePosition;
+  /** Null if no slot is valid: the position was given up, or both slots are torn. */
+  readonly position: StatePosition | null;
 }
 
 /** Seals one line of text with its checksum. */
@@ -127,15 +128,18 @@ export function sealedLineOrNull(bytes: Uint8Array): string | null {
   return seal === expected || `${seal}\n` === expected ? line : null;
 }
 
-/** Encodes a new file: the head, and the position as its first write. */
-export function encodeStateFile(head: StateHead, position: StatePosition): Uint8Array {
+/**
+ * Encodes a new file: the head, and the position as its first write.
+ * @param position null: the position is given up, and the file keeps the head alone
+ */
+export function encodeStateFile(head: StateHead, position: StatePosition | null): Uint8Array {
   const { id, destination, name, writer, home } = head;
   const fields = { format: STATE_FORMAT, id: id.toString(16), destination, name, writer, home };
   const text = new TextEncoder().encode(sealedLine(JSON.stringify(fields)));
   const headSizeBytes = Math.ceil(text.length / SLOT_SIZE) * SLOT_SIZE;
   const bytes = new Uint8Array(headSizeBytes + SLOT_COUNT * SLOT_SIZE);
   bytes.set(text);
-  bytes.set(encodeSlot(id, 1, position), slotOffset(bytes.length, 1));
+  if (position !== null) bytes.set(encodeSlot(id, 1, position), slotOffset(bytes.length, 1));
   return bytes;
 }
 
@@ -213,13 +217,12 @@ export function decodeStateFile(bytes: Uint8Array, line: string): StateRecord {
   if (bytes.length !== expected) throw new Error(`it has ${bytes.length} bytes, expected ${expected}`);
   const isFilled = bytes.subarray(textSize, headSizeBytes).every((byte) => byte === 0);
   if (bytes[textSize - 1] !== NEWLINE || !isFilled) throw new Error("the head is not filled with zeros");
-  let newest: { sequence: number; position: StatePosition } | null = null;
+  let newest: { sequence: number; position: StatePosition | null } = { sequence: 0, position: null };
   for (let index = 0; index < SLOT_COUNT; index++) {
     const start = headSizeBytes + index * SLOT_SIZE;
     const decoded = decodeSlotOrNull(bytes.subarray(start, start + SLOT_SIZE), head.id, index);
-    if (decoded !== null && decoded.sequence > (newest?.sequence ?? 0)) newest = decoded;
+    if (decoded !== null && decoded.sequence > newest.sequence) newest = decoded;
   }
-  if (newest === null) throw new Error("no slot is valid");
   return { head, ...newest };
 }
 

@@ -20,7 +20,7 @@ import type { WalPosition } from "../database/wal/wal-tail.ts";
 import { randomTag } from "../env.ts";
 import { errorMessage, systemCode, WalrustError } from "../errors.ts";
 import type { Checksum, Txid } from "../format/types.ts";
-import { OLD_STATE_FORMAT, type OldState, parseOldState } from "./old-state.ts";
+import { OLD_STATE_FORMAT, parseOldState } from "./old-state.ts";
 import {
   type OwnFile,
   openOwnFileOrNull,
@@ -36,6 +36,7 @@ import {
   encodeSlot,
   encodeStateFile,
   STATE_FORMAT,
+  type StatePosition,
   type StateRecord,
   sealedLineOrNull,
   slotOffset,
@@ -72,6 +73,9 @@ export interface DatabaseState {
   /** The newest snapshot: its TXID and time. */
   readonly snapshot: { readonly txid: Txid; readonly timeMs: number } | null;
 }
+
+/** The history that a state belongs to, and its writer. */
+export type StateOwner = Pick<DatabaseState, "destination" | "name" | "writer">;
 
 /** Attributes that distinguish a database file from another version of the file. */
 export interface DatabaseFile {
@@ -167,7 +171,12 @@ export type StateReading =
       readonly isOfOtherBoot?: true;
     }
   | { readonly kind: "none" }
-  | { readonly kind: "lost"; readonly reason: string }
+  | {
+      readonly kind: "lost";
+      readonly reason: string;
+      /** The writer that the file still names; absent if the file was written elsewhere or names none. */
+      readonly owner?: StateOwner;
+    }
   /** The system refuses to read the file now, for want of descriptors for example: the state is not lost. */
   | { readonly kind: "refused"; readonly error: WalrustError };
 
@@ -189,9 +198,12 @@ export function readState(paths: Pick<StateFolder, "folder" | "statePath">): Sta
   const line = sealedLineOrNull(bytes);
   if (line === null) return { kind: "lost", reason: "state.json is torn or was edited" };
   try {
-    const { state, home } = parseState(bytes, line);
+    const { state, owner, home } = parseState(bytes, line);
     const now = originOf(paths.folder);
     const isCopy = home !== null && isCopied(home, now);
+    if (state === null) {
+      return { kind: "lost", reason: "state.json: no slot is valid", ...(isCopy ? {} : { owner }) };
+    }
     const isOfOtherBoot = home !== null && isOtherBoot(home, now);
     if (isOfOtherBoot && !isCopy) unconfirmed.set(paths, home);
     else unconfirmed.delete(paths);
@@ -216,18 +228,29 @@ function unreadable(statePath: string, error: unknown): StateReading {
   return { kind: "refused", error: refused };
 }
 
-function parseState(bytes: Uint8Array, line: string): OldState {
+/** The content of a state file of any format. */
+interface ParsedState {
+  readonly state: DatabaseState | null;
+  readonly owner: StateOwner;
+  readonly home: StateOrigin | null;
+}
+
+function parseState(bytes: Uint8Array, line: string): ParsedState {
   const value: Record<string, unknown> = JSON.parse(line);
   const { format } = value;
-  if (format === OLD_STATE_FORMAT) return parseOldState(value);
+  if (format === OLD_STATE_FORMAT) {
+    const { state, home } = parseOldState(value);
+    return { state, owner: state, home };
+  }
   if (format !== STATE_FORMAT) throw new Error(`format is ${format}, expected ${STATE_FORMAT}`);
   const { head, position } = decodeStateFile(bytes, line);
   const { destination, name, writer, home } = head;
-  return { state: { destination, name, writer, ...position }, home };
+  const owner = { destination, name, writer };
+  return { state: position === null ? null : { ...owner, ...position }, owner, home };
 }
 
 /** The file that a writer has written last: a few numbers, because each watched database has one. */
-interface LastWrite extends Pick<DatabaseState, "destination" | "name" | "writer"> {
+interface LastWrite extends StateOwner {
   readonly device: number;
   readonly inode: number;
   /** Distinguishes a new file with the inode of a removed one. */
@@ -245,10 +268,16 @@ const lastWrites = new WeakMap<Pick<StateFolder, "statePath">, LastWrite>();
  * the host lock may call this, and it has called `readState` with the same `paths` since it took the lock.
  */
 export function writeState(paths: StateFolder, state: DatabaseState): void {
+  retryably(paths, () => {
+    if (!isWrittenInPlace(paths, state)) replaceState(paths, state, state);
+  });
+}
+
+function retryably({ statePath }: StateFolder, write: () => void): void {
   try {
-    if (!isWrittenInPlace(paths, state)) replaceState(paths, state);
+    write();
   } catch (error) {
-    throw new WalrustError("database", `Cannot write ${paths.statePath}: ${systemCode(error)}`, {
+    throw new WalrustError("database", `Cannot write ${statePath}: ${systemCode(error)}`, {
       hint: "Free some space, or repair the permissions of the state folder; then capture continues",
       retryable: true,
       cause: error,
@@ -317,12 +346,20 @@ function homeOf(paths: StateFolder): StateOrigin {
   return unconfirmed.get(paths) ?? originOf(paths.folder);
 }
 
-function replaceState(paths: StateFolder, state: DatabaseState): void {
+/**
+ * Gives the position up and keeps the writer id: until a new position is written, the next process must take
+ * the objects of this writer for its own.
+ */
+export function giveUpState(paths: StateFolder, owner: StateOwner): void {
+  retryably(paths, () => replaceState(paths, owner, null));
+}
+
+function replaceState(paths: StateFolder, owner: StateOwner, position: StatePosition | null): void {
   lastWrites.delete(paths);
-  const { destination, name, writer } = state;
+  const { destination, name, writer } = owner;
   const id = BigInt(`0x${randomTag()}`);
   const home = homeOf(paths);
-  replaceOwn(paths.statePath, encodeStateFile({ id, destination, name, writer, home }, state));
+  replaceOwn(paths.statePath, encodeStateFile({ id, destination, name, writer, home }, position));
 }
 
 function isFileOf(last: LastWrite, { dev, ino, birthtimeMs, size }: Stats): boolean {
@@ -330,8 +367,6 @@ function isFileOf(last: LastWrite, { dev, ino, birthtimeMs, size }: Stats): bool
   return isSameFile && last.sizeBytes === size;
 }
 
-type Owner = Pick<DatabaseState, "destination" | "name" | "writer">;
-
-function isSameOwner(a: Owner, b: Owner): boolean {
+function isSameOwner(a: StateOwner, b: StateOwner): boolean {
   return a.writer === b.writer && a.name === b.name && a.destination === b.destination;
 }

@@ -180,14 +180,20 @@ describe("a file", () => {
     expect(() => decoded(bytes)).toThrow(reason);
   });
 
-  test("decodeStateFile refuses another size, a head with a rest, and no valid slot", () => {
+  test("decodeStateFile refuses another size, and a head with a rest", () => {
     const bytes = Buffer.from(encodeStateFile(HEAD, POSITION));
     expect(() => decoded(bytes.subarray(0, -1))).toThrow("expected");
     expect(() => decoded(Buffer.concat([bytes, Buffer.alloc(512)]))).toThrow("expected");
     const rest = Buffer.from(bytes);
     rest[bytes.length - 1025] = 1;
     expect(() => decoded(rest)).toThrow("not filled with zeros");
-    expect(() => decoded(Buffer.from(bytes).fill(0, bytes.length - 512))).toThrow("no slot is valid");
+  });
+
+  test("decodeStateFile of a file without a valid slot gives the head and no position", () => {
+    const torn = Buffer.from(encodeStateFile(HEAD, POSITION));
+    torn.fill(0, torn.length - 512);
+    for (const bytes of [torn, encodeStateFile(HEAD, null)])
+      expect(decoded(bytes)).toEqual({ head: HEAD, sequence: 0, position: null });
   });
 
   test("sealedLineOrNull accepts a missing last newline, and no other change", () => {

@@ -22,6 +22,7 @@ import { type Checksum, TXID_MAX, type Txid } from "../../src/format/types.ts";
 import {
   confirmState,
   type DatabaseState,
+  giveUpState,
   readState,
   type StateReading,
   writeState,
@@ -51,6 +52,8 @@ const STATE: DatabaseState = {
   wal: { salt1: 4294967295, salt2: 0, frameCount: 7, checksum1: 1, checksum2: 2 },
   snapshot: { txid: 1 as Txid, timeMs: Date.UTC(2026, 1, 1) },
 };
+
+const OWNER = { destination: STATE.destination, name: STATE.name, writer: STATE.writer };
 
 function paths(): StateFolder {
   const made = stateFolderOf(join(tempFolder("state"), "app.db"));
@@ -293,7 +296,25 @@ describe("readState rejects damage", () => {
     const other = written({ ...STATE, txid: 9 as Txid });
     const mixed = Buffer.concat([bytes.subarray(0, -1024), other.bytes.subarray(-1024)]);
     writeFileSync(folder.statePath, mixed);
-    expect(readState(folder)).toEqual({ kind: "lost", reason: "state.json: Error: no slot is valid" });
+    expect(readState(folder)).toEqual({ kind: "lost", reason: "state.json: no slot is valid", owner: OWNER });
+  });
+
+  test("giveUpState leaves no position, and the writer id until the next state is written", () => {
+    const { folder } = written();
+    giveUpState(folder, OWNER);
+    expect(readState(folder)).toMatchObject({ kind: "lost", owner: OWNER });
+    const copied = stateFolderOf(copyFolderOf(join(folder.folder, "..", "app.db")));
+    expect(readState(copied)).toEqual({ kind: "lost", reason: "state.json: no slot is valid" });
+    writeState(folder, STATE);
+    expect(readState(folder)).toEqual({ kind: "state", state: STATE });
+  });
+
+  test("giveUpState that fails can be retried", () => {
+    const { folder } = written();
+    const unblock = blockReplacing(folder.statePath);
+    expect(() => giveUpState(folder, OWNER)).toThrow("Cannot write");
+    unblock();
+    expect(readState(folder)).toEqual({ kind: "state", state: STATE });
   });
 });
 

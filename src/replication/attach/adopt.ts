@@ -17,7 +17,7 @@ import { SNAPSHOT_LEVEL } from "../../format/keys.ts";
 import { FLAG_NO_CHECKSUM } from "../../format/ltx.ts";
 import { NO_CHECKSUM, TXID_MAX } from "../../format/types.ts";
 import { clearSpool } from "../../local/spool.ts";
-import { confirmState, readState } from "../../local/state.ts";
+import { confirmState, giveUpState, readState, type StateOwner } from "../../local/state.ts";
 import { createStateFolder } from "../../local/state-folder.ts";
 import {
   type LtxObject,
@@ -64,7 +64,7 @@ export async function adopt(
   const found =
     newest === null ? null : await predecessorOrForeign(newest, objects, live.name, writer, store, env);
   if (newest?.maxTxid === TXID_MAX) throw noTxidLeft(newest.key);
-  forgetLocal(live);
+  forgetLocal(live, newest === null ? null : { destination: store.url, name: live.name, writer });
   if (newest === null || found === null) {
     // Logged only here: while the bucket does not answer, adopting is tried again and again.
     if (reason !== NO_STATE) env.log.warn(`${reason}: a new history begins`, { database: live.name });
@@ -130,9 +130,13 @@ function noPredecessor(store: ObjectStore, name: string, writer: string): Predec
 /**
  * Drops the local state and spool: only the bucket and the database count from here on. Their folders are
  * made anew if they are gone: a capture that was lost with them may be the reason.
+ * @param owner the writer of a history that continues: a crash before its anchor must not forget the id
  */
-function forgetLocal(live: LiveDatabase): void {
+function forgetLocal(live: LiveDatabase, owner: StateOwner | null): void {
   createStateFolder(live.paths, live.path);
+  // First of all: when the disk refuses, the next attempt still knows the writer.
+  if (owner === null) rmSync(live.paths.statePath, { force: true });
+  else giveUpState(live.paths, owner);
   live.state = null;
   live.isBucketUnchecked = false;
   live.isUnconfirmedCopy = false;
@@ -140,7 +144,6 @@ function forgetLocal(live: LiveDatabase): void {
   confirmState(live.paths);
   live.pending.length = 0;
   live.log?.forget();
-  rmSync(live.paths.statePath, { force: true });
   clearSpool(live.paths.spoolFolder);
 }
 

@@ -193,7 +193,12 @@ function readLocal(live: LiveDatabase, destination: string): LocalState | NoLoca
   const reading = readState(live.paths);
   if (reading.kind === "refused") throw reading.error;
   if (reading.kind === "none") return { reason: NO_STATE };
-  if (reading.kind === "lost") return { reason: `the local state is lost (${reading.reason})` };
+  if (reading.kind === "lost") {
+    const { owner } = reading;
+    const isOurs = owner?.destination === destination && owner.name === live.name;
+    const reason = `the local state is lost (${reading.reason})`;
+    return isOurs ? { reason, writer: owner.writer } : { reason };
+  }
   const { state, isCopy = false, isOfOtherBoot = false } = reading;
   if (state.destination !== destination || state.name !== live.name) {
     const other = `${state.destination} ${state.name}`;

@@ -1,7 +1,11 @@
 /** The attachment where the disk refuses, and where the pin was released before the bucket answers. */
 import { expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import type { AttachTarget } from "../../../src/discovery/attach-target.ts";
+import { readState } from "../../../src/local/state.ts";
+import { stateFolderOf } from "../../../src/local/state-folder.ts";
+import { attach } from "../../../src/replication/attach/attach.ts";
 import { WalPoller } from "../../../src/replication/capture/wal-poller.ts";
 import { ClosingSignal } from "../../../src/replication/context/closing-signal.ts";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
@@ -14,7 +18,7 @@ import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { CAPTURES_ONLY } from "../../support/config.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
-import { newDatabase, targetOf } from "../../support/runs/watch-run.ts";
+import { newDatabase, targetOf, watchOne } from "../../support/runs/watch-run.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 function attachmentOf(target: AttachTarget, url: string, { env } = recordingEnv()): Attachment {
@@ -67,6 +71,28 @@ test("captures of a closed file are not sent after a gap, which a power cut left
   expect([attachment.captured, attachment.adoptReason]).toEqual([null, null]);
   const said = recording.lines.map(({ level, message }) => `${level} ${message}`);
   expect(said).toEqual([expect.stringMatching(/^warn captured files are not sent .*: the bucket/)]);
+});
+
+test("a watch that ends between an adoption and its anchor is no other writer for the next one", async () => {
+  const { path, app } = await newDatabase();
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  await run.commit(app, "INSERT INTO t(v) VALUES (1)");
+  await run.stop();
+  const { spoolFolder, statePath } = stateFolderOf(path);
+  rmSync(spoolFolder, { recursive: true });
+  await store.delete(["app/0000/0000000000000002-0000000000000002.ltx"]);
+  const { live } = await attach(targetOf(path), store, recordingEnv().env);
+  live.pin.close();
+  expect(readState({ folder: dirname(statePath), statePath }).kind).toBe("lost");
+
+  const next = await watchOne(path, store);
+  await next.uploaded(2);
+  await next.stop();
+  const warnings = next.lines.filter(({ level }) => level === "warn").map(({ message }) => message);
+  expect(warnings[0]).toMatch(/^the local state is lost .* with a full file$/);
+  expect(warnings.join()).not.toContain("another writer");
+  await app.close();
 });
 
 test("Attachment.adopt takes the pin again that was released while nothing could be captured", async () => {
