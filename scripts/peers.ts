@@ -2,8 +2,8 @@
  * `bun run peers`: installs the independent programs that the tests use as oracles, at pinned versions, into
  * the git-ignored `.peers/bin`. Skips programs that are already there at the pinned version.
  *
- * - ltx, litestream, versitygw, minio: built by `go install`, in some seven minutes on two cores without a
- *   cache.
+ * - ltx, litestream, versitygw, minio, promtool: built by `go install`, in some nine minutes on two cores
+ *   without a cache.
  * - sqlite3, and a browser (Chromium or Chrome) for the dashboard: the system's. In CI as root, apt-get
  *   installs them; elsewhere the script prints the command to run.
  */
@@ -16,13 +16,15 @@ const PEERS_FOLDER = join(ROOT, ".peers");
 const BIN_FOLDER = join(PEERS_FOLDER, "bin");
 const VERSIONS_FILE = join(PEERS_FOLDER, "versions.json");
 
-/** Go package and version by the name of the executable. */
+/** Go package and version by the name of the executable, behind options of the build. */
 const GO_PEERS: Readonly<Record<string, string>> = {
   ltx: "github.com/superfly/ltx/cmd/ltx@v0.5.3",
   litestream: "github.com/benbjohnson/litestream/cmd/litestream@v0.5.18",
   versitygw: "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
   // MinIO's releases carry no version that the go command accepts, so this names a commit.
   minio: "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
+  // Without service discovery, which needs the clients of all clouds.
+  promtool: "-tags=remove_all_sd github.com/prometheus/prometheus/cmd/promtool@v0.316.0",
 };
 
 /** Names of the executable by the name of the package. */
@@ -59,7 +61,10 @@ async function installGoPeers(): Promise<void> {
   await mkdir(BIN_FOLDER, { recursive: true });
   for (const [name, version] of due) {
     console.log(`Building ${name} (${version})`);
-    const exitCode = await run([go, "install", version], { cwd: BIN_FOLDER, env: { GOBIN: BIN_FOLDER } });
+    const exitCode = await run([go, "install", ...version.split(" ")], {
+      cwd: BIN_FOLDER,
+      env: { GOBIN: BIN_FOLDER },
+    });
     if (exitCode !== 0) fail(`go install ${version} ended with exit code ${exitCode}`);
     installed[name] = version;
     await Bun.write(VERSIONS_FILE, `${JSON.stringify(installed, null, 2)}\n`);

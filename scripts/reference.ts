@@ -136,7 +136,8 @@ function flagTable(specs: readonly OptionSpec[]): string {
 }
 
 function metricsTable(): string {
-  const families = [...metricFamilies([], new Tally(systemEnv(SILENT_LOG)), "")];
+  const tally = new Tally(systemEnv(SILENT_LOG));
+  const families = [...metricFamilies([], { tally, version: "", storeConditions: [] })];
   const rows = families.map(({ name, kind, help }) => [code(name), kind, help.replace(/\.$/, "")]);
   return table(["metric", "type", "meaning"], rows);
 }

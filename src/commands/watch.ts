@@ -197,14 +197,19 @@ class Reporter {
 function eventJson(event: WatchEvent): object {
   switch (event.event) {
     case "compacted": {
-      const { minTxid, maxTxid, ...rest } = event;
-      return { ...rest, min_txid: minTxid, max_txid: maxTxid };
+      const { minTxid, maxTxid, duration_ms, ...rest } = event;
+      return { ...rest, min_txid: minTxid, max_txid: maxTxid, duration_ms: micros(duration_ms) };
     }
     case "checkpointed":
-      return { ...event, held_ms: Math.round(event.held_ms * 1000) / 1000 };
+      return { ...event, held_ms: micros(event.held_ms), duration_ms: micros(event.duration_ms) };
     default:
       return event;
   }
+}
+
+/** Milliseconds with three decimals. */
+function micros(durationMs: number): number {
+  return Math.round(durationMs * 1000) / 1000;
 }
 
 function logEvent(event: WatchEvent, summary: UploadSummary, log: Log): void {

@@ -15,8 +15,8 @@ import type { DashboardSource } from "./dashboard-source.ts";
 import { type HealthReport, healthReport } from "./health.ts";
 import { Heartbeat } from "./heartbeat.ts";
 import { metricFamilies } from "./metrics.ts";
-import { prometheusText } from "./prometheus.ts";
-import { LastingStatusServer } from "./status-server.ts";
+import { acceptedFormat, metricsParts } from "./prometheus.ts";
+import { LastingStatusServer, type MetricsPage } from "./status-server.ts";
 import { Tally } from "./tally.ts";
 import { Webhooks } from "./webhooks.ts";
 
@@ -78,7 +78,7 @@ class ProcessObserver implements Observer {
     readonly env: Env,
     readonly version: string,
   ) {
-    this.#tally = new Tally(env);
+    this.#tally = new Tally(env, metrics.perDatabase);
     const { signal } = this.#webhooksEnd;
     const context = { hostname: hostname(), version, env, signal };
     const writerOf = (database: string): string | null => source.writerOf(database);
@@ -90,7 +90,7 @@ class ProcessObserver implements Observer {
         ? null
         : new Heartbeat({ ...heartbeat, url }, statuses, env, version, this.#heartbeatEnd.signal);
     const pages = {
-      metrics: () => this.#metrics(),
+      metrics: (accept: string | null) => this.#metrics(accept),
       health: () => this.#health(),
       dashboard: () => this.#dashboardDocument(),
     };
@@ -132,8 +132,15 @@ class ProcessObserver implements Observer {
     return statuses;
   }
 
-  #metrics(): string {
-    return prometheusText(metricFamilies(this.#statuses(), this.#tally, this.version));
+  #metrics(accept: string | null): MetricsPage {
+    const format = acceptedFormat(accept);
+    const facts = {
+      tally: this.#tally,
+      version: this.version,
+      storeConditions: this.source.storeConditions(),
+    };
+    const body = metricsParts(metricFamilies(this.#statuses(), facts), format);
+    return { body, contentType: format.contentType };
   }
 
   #health(statuses = this.#statuses()): HealthReport {

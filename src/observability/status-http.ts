@@ -9,8 +9,9 @@
  * 2. A connection is closed if its request is not complete after `HEAD_TIMEOUT_MS`, or if the reader takes
  *    nothing for `WRITE_TIMEOUT_S`.
  * 3. A request head has at most `HEAD_SIZE_MAX` bytes. Nothing is logged for a request.
+ * 4. A long body is made and sent part by part, as fast as the reader takes it, and never held as a whole.
  *
- * Source: RFC 9112 (HTTP/1.1), sections 2.2, 3 and 5; RFC 9110, section 7.2 (Host).
+ * Source: RFC 9112 (HTTP/1.1), sections 2.2, 3, 5 and 7.1; RFC 9110, section 7.2 (Host).
  */
 import type { Env } from "../env.ts";
 
@@ -28,13 +29,17 @@ export interface HttpRequest {
   readonly path: string;
   /** The Host header, or null for an HTTP/1.0 request without one. */
   readonly host: string | null;
+  /** The Accept headers, or null without one. */
+  readonly accept: string | null;
+  /** Whether the reader understands a body in chunks: HTTP/1.1 and later. */
+  readonly takesChunks: boolean;
 }
 
-/** An answer; its body is UTF-8. */
+/** An answer; its body is UTF-8, as a whole or in parts. A body that throws breaks the connection. */
 export interface HttpAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
+  readonly body: string | Iterable<string>;
 }
 
 /** Makes the answer to a request. Must neither throw nor reject. */
@@ -73,15 +78,22 @@ export function readHead(text: string): HeadReading {
   if (!TOKEN.test(method)) return refused(400);
   if (major !== "1") return refused(505);
   const hosts: string[] = [];
+  const accepts: string[] = [];
   for (const field of fields) {
     const colon = field.indexOf(":");
     if (colon < 1 || !TOKEN.test(field.slice(0, colon))) return refused(400);
-    if (field.slice(0, colon).toLowerCase() === "host") hosts.push(field.slice(colon + 1).trim());
+    const name = field.slice(0, colon).toLowerCase();
+    if (name === "host") hosts.push(field.slice(colon + 1).trim());
+    if (name === "accept") accepts.push(field.slice(colon + 1).trim());
   }
   if (hosts.length > 1 || (hosts.length === 0 && minor !== "0")) return refused(400);
   const path = pathOfTarget(target);
   if (path === null) return refused(400);
-  return { kind: "request", request: { method, path, host: hosts[0] ?? null } };
+  const accept = accepts.length === 0 ? null : accepts.join(",");
+  return {
+    kind: "request",
+    request: { method, path, host: hosts[0] ?? null, accept, takesChunks: minor !== "0" },
+  };
 }
 
 function refused(status: 400 | 431 | 505): HeadReading {
@@ -117,6 +129,8 @@ interface Connection {
   head: string | null;
   /** The bytes still to be written, or null before there is an answer. */
   rest: Uint8Array | null;
+  /** The parts of the body that follow these bytes. */
+  parts: Iterator<Uint8Array> | null;
   readonly deadline: AbortController;
 }
 
@@ -139,7 +153,7 @@ export function listenHttp(
     exclusive: true,
     socket: {
       open(socket) {
-        socket.data = { head: "", rest: null, deadline: new AbortController() };
+        socket.data = { head: "", rest: null, parts: null, deadline: new AbortController() };
         const [oldest] = open;
         if (open.size >= CONNECTIONS_MAX && oldest !== undefined) drop(oldest, open);
         open.add(socket);
@@ -188,23 +202,39 @@ function receive(socket: Socket, bytes: Uint8Array, answer: Answer): void {
   data.head = null;
   data.deadline.abort();
   socket.timeout(WRITE_TIMEOUT_S);
-  const isHead = reading.kind === "request" && reading.request.method === "HEAD";
-  const made = reading.kind === "request" ? answer(reading.request) : plainAnswer(reading.status);
-  if (made instanceof Promise) void made.then((late) => send(socket, late, isHead));
-  else send(socket, made, isHead);
+  const isRequest = reading.kind === "request";
+  const request = isRequest ? reading.request : null;
+  const made = isRequest ? answer(reading.request) : plainAnswer(reading.status);
+  if (made instanceof Promise) void made.then((late) => send(socket, late, request));
+  else send(socket, made, request);
 }
 
-function send(socket: Socket, answer: HttpAnswer, isHead: boolean): void {
-  socket.data.rest = encodeAnswer(answer, isHead);
+function send(socket: Socket, answer: HttpAnswer, request: HttpRequest | null): void {
+  const { head, parts } = encodeAnswer(answer, request);
+  socket.data.rest = head;
+  socket.data.parts = parts;
   writeRest(socket);
 }
 
+/** Writes as much as the reader takes. The body has no end for the reader if a part of it throws. */
 function writeRest(socket: Socket): void {
   const { data } = socket;
-  if (data.rest === null || data.rest.length === 0) return;
-  const writtenCount = socket.write(data.rest);
-  if (writtenCount > 0) data.rest = data.rest.subarray(writtenCount);
-  if (data.rest.length === 0) socket.end();
+  if (data.rest === null) return;
+  try {
+    for (;;) {
+      while (data.rest.length > 0) {
+        const writtenCount = socket.write(data.rest);
+        if (writtenCount <= 0) return;
+        data.rest = data.rest.subarray(writtenCount);
+      }
+      const next = data.parts?.next();
+      if (next === undefined || next.done === true) break;
+      data.rest = next.value;
+    }
+    socket.end();
+  } catch {
+    socket.terminate();
+  }
 }
 
 /** An answer with its status in words. */
@@ -213,14 +243,35 @@ export function plainAnswer(status: number): HttpAnswer {
   return { status, headers: { "content-type": "text/plain; charset=utf-8" }, body };
 }
 
-function encodeAnswer({ status, headers, body }: HttpAnswer, isHead: boolean): Uint8Array {
-  const bytes = new TextEncoder().encode(body);
+/** The head of an answer, and the bytes of its body. @param request null if it was refused */
+function encodeAnswer(
+  { status, headers, body }: HttpAnswer,
+  request: HttpRequest | null,
+): { head: Uint8Array; parts: Iterator<Uint8Array> | null } {
+  const isInParts = typeof body !== "string" && request?.takesChunks === true;
+  const whole = isInParts ? null : encode(typeof body === "string" ? body : [...body].join(""));
   const lines = [
     `HTTP/1.1 ${status} ${STATUS_TEXTS[status] ?? "Unknown"}`,
     ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
-    `content-length: ${bytes.length}`,
+    whole === null ? "transfer-encoding: chunked" : `content-length: ${whole.length}`,
     "connection: close",
   ];
-  const head = new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n`);
-  return isHead ? head : Buffer.concat([head, bytes]);
+  const head = encode(`${lines.join("\r\n")}\r\n\r\n`);
+  if (request?.method === "HEAD") return { head, parts: null };
+  if (whole !== null) return { head: Buffer.concat([head, whole]), parts: null };
+  return { head, parts: chunksOf(body as Iterable<string>) };
+}
+
+/** The parts of a body as chunks: the length in hex, the bytes, and an empty chunk at the end. */
+function* chunksOf(parts: Iterable<string>): Generator<Uint8Array> {
+  for (const part of parts) {
+    const bytes = encode(part);
+    if (bytes.length === 0) continue;
+    yield Buffer.concat([encode(`${bytes.length.toString(16)}\r\n`), bytes, encode("\r\n")]);
+  }
+  yield encode("0\r\n\r\n");
+}
+
+function encode(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
 }

@@ -10,7 +10,6 @@ import type { Env } from "../env.ts";
 import { errorMessage, systemCode } from "../errors.ts";
 import type { DashboardDocument } from "./dashboard/dashboard-document.ts";
 import type { HealthReport } from "./health.ts";
-import { PROMETHEUS_CONTENT_TYPE } from "./prometheus.ts";
 import { type HttpAnswer, type HttpRequest, hostName, listenHttp } from "./status-http.ts";
 import { jsonLine } from "./terminal-text.ts";
 
@@ -19,9 +18,16 @@ const AGAIN_MS = 30_000;
 /** The address to listen on; port 0: any free port. */
 export type StatusAddress = Pick<MetricsConfig, "address" | "port">;
 
+/** The metrics in one of their formats. */
+export interface MetricsPage {
+  readonly body: string | Iterable<string>;
+  readonly contentType: string;
+}
+
 /** The pages, made anew for each request. */
 export interface StatusPages {
-  metrics(): string;
+  /** @param accept the media types that the reader accepts, or null for any */
+  metrics(accept: string | null): MetricsPage;
   health(): HealthReport;
   /** The document of the page at `/`. Loads its code with the first call. */
   dashboard(): Promise<DashboardDocument>;
@@ -114,16 +120,16 @@ class Answers {
     readonly env: Env,
   ) {}
 
-  to({ method, path, host }: HttpRequest): HttpAnswer | Promise<HttpAnswer> {
+  to({ method, path, host, accept }: HttpRequest): HttpAnswer | Promise<HttpAnswer> {
     if (!isOurs(host, this.hostname)) return text("this server has another name\n", 421);
     const page = Object.hasOwn(PAGES, path) ? PAGES[path] : undefined;
     if (page === undefined) return text("not found\n", 404);
     if (method !== "GET" && method !== "HEAD") return text("only GET\n", 405, { allow: "GET, HEAD" });
     try {
-      const answer = page(this.pages);
-      if (!(answer instanceof Promise)) return this.#succeeded(path, answer);
+      const answer = page(this.pages, accept);
+      if (!(answer instanceof Promise)) return this.#made(path, answer);
       return answer.then(
-        (late) => this.#succeeded(path, late),
+        (late) => this.#made(path, late),
         (error) => this.#failed(path, error),
       );
     } catch (error) {
@@ -131,9 +137,21 @@ class Answers {
     }
   }
 
-  #succeeded(path: string, answer: HttpAnswer): HttpAnswer {
+  #made(path: string, answer: HttpAnswer): HttpAnswer {
+    if (typeof answer.body !== "string") return { ...answer, body: this.#reported(path, answer.body) };
     this.#failing.delete(path);
     return answer;
+  }
+
+  /** A body in parts, whose failure is logged and then breaks the connection. */
+  *#reported(path: string, parts: Iterable<string>): Generator<string> {
+    try {
+      yield* parts;
+      this.#failing.delete(path);
+    } catch (error) {
+      this.#failed(path, error);
+      throw error;
+    }
   }
 
   #failed(path: string, error: unknown): HttpAnswer {
@@ -156,13 +174,18 @@ function isOurs(host: string | null, listening: string): boolean {
   return name === "localhost" || name.endsWith(".localhost") || name === hostname().toLowerCase();
 }
 
-const PAGES: Readonly<Record<string, (pages: StatusPages) => HttpAnswer | Promise<HttpAnswer>>> = {
+type Page = (pages: StatusPages, accept: string | null) => HttpAnswer | Promise<HttpAnswer>;
+
+const PAGES: Readonly<Record<string, Page>> = {
   "/": async () => {
     const { DASHBOARD_PAGE, DASHBOARD_HEADERS } = await import("./dashboard/dashboard-page.ts");
     return text(DASHBOARD_PAGE, 200, DASHBOARD_HEADERS);
   },
   "/dashboard.json": async (pages) => json(await pages.dashboard(), 200),
-  "/metrics": (pages) => text(pages.metrics(), 200, { "content-type": PROMETHEUS_CONTENT_TYPE }),
+  "/metrics": (pages, accept) => {
+    const { body, contentType } = pages.metrics(accept);
+    return text(body, 200, { "content-type": contentType, vary: "accept" });
+  },
   "/health": (pages) => {
     const report = pages.health();
     return json(report, report.status === "unhealthy" ? 503 : 200);
@@ -173,7 +196,7 @@ function json(value: unknown, status: number): HttpAnswer {
   return text(`${jsonLine(value)}\n`, status, { "content-type": "application/json" });
 }
 
-function text(body: string, status: number, headers: Record<string, string> = {}): HttpAnswer {
+function text(body: HttpAnswer["body"], status: number, headers: Record<string, string> = {}): HttpAnswer {
   const always = {
     "content-type": "text/plain; charset=utf-8",
     "cache-control": "no-store",

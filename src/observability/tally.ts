@@ -1,20 +1,25 @@
 /**
  * Counts the events of a watch since its start, for metrics and health.
  *
- * Invariant: nothing is kept for a database that never failed. The record of a failing database is bounded,
- * and dropped when the database is no longer watched.
+ * Invariants:
+ * 1. A database that never uploaded and never failed has no record; see `DatabaseCounts` for the others.
+ * 2. The record of a failing database is bounded.
+ * 3. Records are dropped when the database is no longer watched. Counts of all databases together are kept.
  */
 import type { Env } from "../env.ts";
 import { type ErrorCode, EXIT_CODES } from "../errors.ts";
 import type { WatchEvent } from "../replication/context/watch-events.ts";
+import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
+import { DatabaseCounts } from "./database-counts.ts";
 
 const HOUR_MS = 3_600_000;
 /** The most errors within an hour that are counted. */
 const RECENT_ERRORS_MAX = 100;
+/** The key of the counts of all databases together. */
+const ALL = "";
 
 /** The record of a database that has failed. */
 interface Errors {
-  readonly countByCode: Map<string, number>;
   /** Monotonic times of the newest errors. */
   readonly recentMs: number[];
   /** Begin of the failure that lasts (monotonic), or null. */
@@ -31,35 +36,38 @@ export function isStorageCode(code: string): boolean {
 /** Counters of one process. */
 export class Tally {
   readonly startedMs: number;
+  /** Uploads of all databases together. */
   readonly uploadCounts = { increment: 0, snapshot: 0 };
-  readonly validations = { success: 0, failure: 0 };
   uploadedBytes = 0;
   /** Wall clock of the last upload in ms, or null. */
   lastUploadTimeMs: number | null = null;
-  /** Wall clock of the last validation in ms, or null. */
-  lastValidationTimeMs: number | null = null;
+  /** Databases that a glob no longer matched. */
+  letGoCount = 0;
   #lastUploadMs = Number.NEGATIVE_INFINITY;
-  readonly #eventCounts = new Map<WatchEvent["event"], number>();
+  /** A number stands for the counts of a database that uploaded one snapshot of that size, and no more. */
+  readonly #counts = new Map<string, DatabaseCounts | number>();
   readonly #errors = new Map<string, Errors>();
+  #retryTotal = 0;
+  readonly #seenRetries = new Map<string, number>();
 
-  constructor(readonly env: Env) {
+  /** @param isPerDatabase whether each database is counted by itself */
+  constructor(
+    readonly env: Env,
+    readonly isPerDatabase = true,
+  ) {
     this.startedMs = env.monotonicMs();
   }
 
   /** Counts an event. */
   observe(event: WatchEvent): void {
-    const { env } = this;
-    this.#eventCounts.set(event.event, this.countOf(event.event) + 1);
+    const { database } = event;
+    if (database !== null) this.#count(event, database);
     switch (event.event) {
       case "uploaded":
         this.uploadCounts[event.kind]++;
         this.uploadedBytes += event.bytes;
-        this.lastUploadTimeMs = env.nowMs();
-        this.#lastUploadMs = env.monotonicMs();
-        return;
-      case "validated":
-        this.validations[event.status === "errors" ? "failure" : "success"]++;
-        this.lastValidationTimeMs = env.nowMs();
+        this.lastUploadTimeMs = this.env.nowMs();
+        this.#lastUploadMs = this.env.monotonicMs();
         return;
       case "failed":
       case "stopped":
@@ -70,8 +78,23 @@ export class Tally {
         return;
       }
       case "let-go":
+        this.letGoCount++;
         this.#errors.delete(event.database);
+        this.#counts.delete(event.database);
     }
+  }
+
+  #count(event: WatchEvent, database: string): void {
+    if (!COUNTED.has(event.event)) return;
+    const key = this.isPerDatabase ? database : ALL;
+    const known = this.#counts.get(key);
+    if (known === undefined && event.event === "uploaded" && event.kind === "snapshot") {
+      this.#counts.set(key, event.bytes);
+      return;
+    }
+    const counts = known === undefined ? new DatabaseCounts() : countsFrom(known);
+    if (counts !== known) this.#counts.set(key, counts);
+    counts.observe(event, this.env.nowMs());
   }
 
   #failed(database: string, code: string): void {
@@ -79,10 +102,9 @@ export class Tally {
     const isStorage = isStorageCode(code);
     let errors = this.#errors.get(database);
     if (errors === undefined) {
-      errors = { countByCode: new Map(), recentMs: [], failingSinceMs: null, isStorage };
+      errors = { recentMs: [], failingSinceMs: null, isStorage };
       this.#errors.set(database, errors);
     }
-    errors.countByCode.set(code, (errors.countByCode.get(code) ?? 0) + 1);
     errors.recentMs.push(nowMs);
     if (errors.recentMs.length > RECENT_ERRORS_MAX) errors.recentMs.shift();
     // A failure of another kind begins anew: the store may have worked until now.
@@ -90,16 +112,22 @@ export class Tally {
     errors.isStorage = isStorage;
   }
 
-  /** The number of events of this kind. */
-  countOf(event: WatchEvent["event"]): number {
-    return this.#eventCounts.get(event) ?? 0;
+  /** The counts of a database, or of all databases together if the process counts so. */
+  countsOf(database: string): DatabaseCounts {
+    const known = this.#counts.get(this.isPerDatabase ? database : ALL);
+    return known === undefined ? NOTHING : countsFrom(known);
   }
 
-  /** The number of failures, by database and code. */
-  *errorCounts(): Generator<readonly [database: string, code: string, count: number]> {
-    for (const [database, { countByCode }] of this.#errors) {
-      for (const [code, count] of countByCode) yield [database, code, count];
+  /** The retries of all databases since the start; those of databases that left the watch stay in the sum. */
+  retryTotal(statuses: readonly Pick<DatabaseStatus, "database" | "retryCount">[]): number {
+    for (const { database, retryCount } of statuses) {
+      const seen = this.#seenRetries.get(database) ?? 0;
+      if (retryCount === seen) continue;
+      // A database that left and came back counts from 0.
+      this.#retryTotal += retryCount < seen ? retryCount : retryCount - seen;
+      this.#seenRetries.set(database, retryCount);
     }
+    return this.#retryTotal;
   }
 
   /** The number of failures of a database within the last hour. */
@@ -121,8 +149,27 @@ export class Tally {
 
   /** Drops the records of databases that are no longer watched. */
   forgetOthers(watched: ReadonlySet<string>): void {
-    for (const database of this.#errors.keys()) {
-      if (!watched.has(database)) this.#errors.delete(database);
+    const counts = this.isPerDatabase ? [this.#counts] : [];
+    for (const records of [this.#errors, this.#seenRetries, ...counts]) {
+      for (const database of records.keys()) if (!watched.has(database)) records.delete(database);
     }
   }
 }
+
+function countsFrom(known: DatabaseCounts | number): DatabaseCounts {
+  return typeof known === "number" ? DatabaseCounts.ofSnapshot(known) : known;
+}
+
+const NOTHING = new DatabaseCounts();
+
+/** The events that `DatabaseCounts` counts. */
+const COUNTED: ReadonlySet<WatchEvent["event"]> = new Set([
+  "uploaded",
+  "checkpointed",
+  "compacted",
+  "validated",
+  "re-anchored",
+  "circuit-open",
+  "failed",
+  "stopped",
+]);

@@ -15,7 +15,7 @@ import type { DatabaseStatus } from "../../src/replication/watch/watch-status.ts
 import { DEFAULT_CONFIG } from "../support/config.ts";
 import { HookServer } from "./hook-server.ts";
 import { ManualTime } from "./manual-time.ts";
-import { readPrometheusText } from "./prometheus-parser.ts";
+import { readOpenMetricsText, readPrometheusText } from "./prometheus-parser.ts";
 import { failed, failingWith, recovered, statusOf, uploaded } from "./samples.ts";
 
 const ends: (() => Promise<void>)[] = [];
@@ -47,7 +47,7 @@ function start(
   return observer;
 }
 
-const LOCAL = { enabled: true, port: 0, address: "127.0.0.1" };
+const LOCAL = { enabled: true, port: 0, address: "127.0.0.1", perDatabase: true };
 
 describe("startObservability", () => {
   test("shows an outage and its end in metrics, health, webhook and heartbeat", async () => {
@@ -80,7 +80,7 @@ describe("startObservability", () => {
     expect(await health()).toEqual([503, "unhealthy"]);
     expect(heart.requests.length).toBe(1);
     const text = await (await fetch(`${observer.metricsUrl}/metrics`)).text();
-    const series = JSON.stringify({ db: "app", type: "storage" });
+    const series = JSON.stringify({ db: "app", type: "transient", code: "storage" });
     expect(readPrometheusText(text).get("walrust_errors_total")!.samples.get(series)).toBe(1);
 
     state.status = statusOf();
@@ -94,6 +94,21 @@ describe("startObservability", () => {
     await observer.close();
     expect(time.sleepsMs).toEqual([]);
     for (const { text: line } of time.lines) expect(line).not.toContain("S3CRET");
+  });
+
+  test("serves OpenMetrics to a reader that accepts it; without per_database, one series", async () => {
+    const source = { statuses: () => [statusOf(), statusOf({ database: "b" })] };
+    const observer = start(new ManualTime(), source, { metrics: { ...LOCAL, perDatabase: false } });
+    observer.observe(uploaded());
+    observer.observe(uploaded("increment", "b"));
+    const headers = { accept: "application/openmetrics-text; version=1.0.0, */*" };
+    const open = await fetch(`${observer.metricsUrl}/metrics`, { headers });
+    expect(open.headers.get("content-type")).toStartWith("application/openmetrics-text");
+    const { samples } = readOpenMetricsText(await open.text()).get("walrust_uploads")!;
+    expect(samples.get('{"kind":"increment"}')).toBe(2);
+    const plain = await fetch(`${observer.metricsUrl}/metrics`);
+    expect(plain.headers.get("content-type")).toStartWith("text/plain");
+    expect(readPrometheusText(await plain.text()).get("walrust_uploads_total")!.samples.size).toBe(2);
   });
 
   test("forgets the counts of a database that is gone", async () => {

@@ -15,6 +15,9 @@ export function statusOf(overrides: Partial<DatabaseStatus> = {}): DatabaseStatu
     snapshotTimeMs: Date.UTC(2026, 0, 15, 10),
     pendingCount: 0,
     pendingBytes: 0,
+    cacheBytes: 0,
+    retryCount: 0,
+    nextSnapshotTimeMs: null,
     lagMs: 0,
     walFrames: 40,
     writer: "a".repeat(32),
@@ -59,6 +62,17 @@ export function watching(database = "app"): WatchEvent {
 export function uploaded(kind: "snapshot" | "increment" = "increment", database = "app"): WatchEvent {
   const time = "2026-01-15T10:29:58.000Z";
   return { event: "uploaded", database, kind, txid: 12, time, bytes: 1_000, key: "app/k", lag_ms: 40 };
+}
+
+/** A checkpoint of 40 frames in 12.5 ms. */
+export function checkpointed(type: "passive" | "truncate" = "passive", database = "app"): WatchEvent {
+  return { event: "checkpointed", database, frames: 40, type, held_ms: 1.5, duration_ms: 12.5 };
+}
+
+/** Five increments that were merged in 250 ms. */
+export function compacted(database = "app"): WatchEvent {
+  const facts = { level: 1, minTxid: 2, maxTxid: 6, bytes: 900, sources: 5, duration_ms: 250 };
+  return { event: "compacted", database, ...facts };
 }
 
 /** A circuit breaker that opened after ten failures. */

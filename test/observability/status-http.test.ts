@@ -14,7 +14,11 @@ import {
   listenHttp,
   readHead,
 } from "../../src/observability/status-http.ts";
-import { type StatusServer, startStatusServer } from "../../src/observability/status-server.ts";
+import {
+  type MetricsPage,
+  type StatusServer,
+  startStatusServer,
+} from "../../src/observability/status-server.ts";
 import { eventually } from "../support/eventually.ts";
 import { ManualTime } from "./manual-time.ts";
 
@@ -60,11 +64,11 @@ class Client {
   }
 }
 
-function listen(time: ManualTime, body = "yes\n"): HttpListener {
-  const answer = (): { status: number; headers: Record<string, string>; body: string } => ({
+function listen(time: ManualTime, body: string | (() => Iterable<string>) = "yes\n"): HttpListener {
+  const answer = (): HttpAnswer => ({
     status: 200,
     headers: {},
-    body,
+    body: typeof body === "string" ? body : body(),
   });
   const listener = listenHttp({ hostname: "127.0.0.1", port: 0 }, answer, time.env);
   ends.push(() => listener.close());
@@ -72,20 +76,25 @@ function listen(time: ManualTime, body = "yes\n"): HttpListener {
 }
 
 describe("readHead", () => {
-  const request = (path: string, host: string | null = "a", method = "GET"): HeadReading => ({
-    kind: "request",
-    request: { method, path, host },
-  });
+  const request = (
+    path: string,
+    host: string | null = "a",
+    method = "GET",
+    accept: string | null = null,
+    takesChunks = true,
+  ): HeadReading => ({ kind: "request", request: { method, path, host, accept, takesChunks } });
   const rows: readonly (readonly [text: string, reading: HeadReading | number | null])[] = [
     ["", null],
     ["GET / HTTP/1.1\r\nhost: a\r\n", null],
     ["GET / HTTP/1.1\r\nhost: a\r\n\r\n", request("/")],
     ["GET /health?x=/y HTTP/1.1\r\nHOST:  a \r\n\r\nmore", request("/health")],
-    ["HEAD /a HTTP/1.0\r\n\r\n", request("/a", null, "HEAD")],
+    ["HEAD /a HTTP/1.0\r\n\r\n", request("/a", null, "HEAD", null, false)],
     ["OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n", request("*", "a", "OPTIONS")],
     ["GET http://a/metrics?x HTTP/1.1\r\nhost: a\r\n\r\n", request("/metrics")],
     ["GET http://a HTTP/1.1\r\nhost: a\r\n\r\n", request("/")],
     ["GET http://a?x HTTP/1.1\r\nhost: a\r\n\r\n", request("/")],
+    ["GET / HTTP/1.1\r\nhost: a\r\nAccept: b/c;q=1\r\n\r\n", request("/", "a", "GET", "b/c;q=1")],
+    ["GET / HTTP/1.1\r\nhost: a\r\naccept: b\r\naccept: c\r\n\r\n", request("/", "a", "GET", "b,c")],
     ["GET / HTTP/1.1\r\n\r\n", 400],
     ["GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", 400],
     ["GET / HTTP/1.1\r\nhost: a\r\n folded\r\n\r\n", 400],
@@ -171,6 +180,46 @@ describe("listenHttp", () => {
     expect(text.length - text.indexOf("\r\n\r\n") - 4).toBe(body.length);
   });
 
+  test("delivers a body in parts as chunks, as a whole to HTTP/1.0, and not at all to HEAD", async () => {
+    const { port } = listen(new ManualTime(), () => ["äb\n", "", "c"]);
+    const textOf = async (request: string): Promise<string> => (await Client.open(port, request)).closed();
+    const utf8 = Buffer.from("äb\n").toString("latin1");
+    const head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    expect(await textOf(GET)).toBe(`${head}4\r\n${utf8}\r\n1\r\nc\r\n0\r\n\r\n`);
+    expect(await textOf(GET.replace("GET", "HEAD"))).toBe(head);
+    expect(await textOf("GET / HTTP/1.0\r\n\r\n")).toBe(
+      `HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\n${utf8}c`,
+    );
+    expect(await (await fetch(`http://127.0.0.1:${port}/`)).text()).toBe("äb\nc");
+  });
+
+  test("makes the parts of a body as the reader takes them, and stops when the reader leaves", async () => {
+    let madeCount = 0;
+    function* endless(): Generator<string> {
+      for (;;) {
+        madeCount++;
+        yield "x".repeat(100_000);
+      }
+    }
+    const time = new ManualTime();
+    const listener = listen(time, endless);
+    const client = await Client.open(listener.port, GET);
+    await eventually("some parts", async () => client.text.length > 1_000_000, 10_000);
+    client.socket!.terminate();
+    await eventually("the end of the connection", async () => listener.connectionCount === 0, 10_000);
+    // Far more is never made than was read: what the two sockets hold, and the part at hand.
+    expect(madeCount).toBeLessThan(client.text.length / 100_000 + 200);
+  });
+
+  test("breaks the connection when a part cannot be made, so that no reader takes it as whole", async () => {
+    function* failing(): Generator<string> {
+      yield "a";
+      throw new Error("no more");
+    }
+    const { port } = listen(new ManualTime(), failing);
+    await expect(fetch(`http://127.0.0.1:${port}/`).then((response) => response.text())).rejects.toThrow();
+  });
+
   test("closes a connection whose request is incomplete after 5 s, even if bytes keep arriving", async () => {
     const time = new ManualTime();
     const listener = listen(time);
@@ -205,7 +254,7 @@ describe("listenHttp", () => {
 
 describe("startStatusServer checks the Host header", () => {
   const pages = {
-    metrics: () => "# nothing\n",
+    metrics: () => ({ body: "# nothing\n", contentType: "text/plain" }),
     health: () => ({}) as never,
     dashboard: async () => ({}) as never,
   };
@@ -248,9 +297,9 @@ describe("startStatusServer checks the Host header", () => {
   test("logs a failing page once, not for each request", async () => {
     const time = new ManualTime();
     let isFailing = true;
-    const metrics = (): string => {
+    const metrics = (): MetricsPage => {
       if (isFailing) throw new Error("inner trouble");
-      return "# nothing\n";
+      return pages.metrics();
     };
     const server = startStatusServer({ address: "127.0.0.1", port: 0 }, { ...pages, metrics }, time.env)!;
     ends.push(() => server.close());

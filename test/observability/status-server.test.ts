@@ -4,6 +4,7 @@ import { connect } from "node:net";
 import type { DashboardDocument } from "../../src/observability/dashboard/dashboard-document.ts";
 import { DASHBOARD_HEADERS, DASHBOARD_PAGE } from "../../src/observability/dashboard/dashboard-page.ts";
 import { type HealthReport, healthReport } from "../../src/observability/health.ts";
+import { acceptedFormat } from "../../src/observability/prometheus.ts";
 import {
   LastingStatusServer,
   type StatusPages,
@@ -33,7 +34,7 @@ function report(status: HealthReport["status"]): HealthReport {
 }
 
 const PAGES: StatusPages = {
-  metrics: () => "# nothing\n",
+  metrics: (accept) => ({ body: "# nothing\n", contentType: acceptedFormat(accept).contentType }),
   health: () => report("healthy"),
   dashboard: async () => ({}) as DashboardDocument,
 };
@@ -147,6 +148,21 @@ describe("startStatusServer answers", () => {
     expect(time.said("error").length).toBe(3);
     expect(time.said("error")[0]).toContain("/srv/inner trouble");
     expect((await fetch(url)).status).toBe(200);
+  });
+
+  test("no whole body if a part of it fails: the log has the reason once", async () => {
+    const time = new ManualTime();
+    function* parts(): Generator<string> {
+      yield "# begun\n";
+      throw new Error("the rest is not to be had");
+    }
+    const metrics = () => ({ body: parts(), contentType: "text/plain" });
+    const { url } = start(time, { pages: { ...PAGES, metrics } });
+    for (let round = 0; round < 2; round++) {
+      const answered = fetch(`${url}/metrics`).then((response) => response.text());
+      await expect(answered).rejects.toThrow();
+    }
+    expect(time.said("error")).toEqual(["cannot answer /metrics: the rest is not to be had {}"]);
   });
 });
 

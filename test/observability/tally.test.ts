@@ -5,7 +5,7 @@ import { ManualTime } from "./manual-time.ts";
 import { failed, letGo, recovered, uploaded } from "./samples.ts";
 
 describe("Tally", () => {
-  test("errorsLastHour forgets after an hour, errorCounts does not", () => {
+  test("errorsLastHour forgets after an hour, the counts do not", () => {
     const time = new ManualTime();
     const tally = new Tally(time.env);
     tally.observe(failed("storage"));
@@ -16,9 +16,9 @@ describe("Tally", () => {
     expect(tally.errorsLastHour("app")).toBe(1);
     time.pass(3_600_000);
     expect(tally.errorsLastHour("app")).toBe(0);
-    expect([...tally.errorCounts()]).toEqual([
-      ["app", "storage", 1],
-      ["app", "auth", 1],
+    expect([...tally.countsOf("app").errorCounts()]).toEqual([
+      ["transient", "storage", 1],
+      ["transient", "auth", 1],
     ]);
     expect(tally.errorsLastHour("other")).toBe(0);
   });
@@ -46,7 +46,7 @@ describe("Tally", () => {
     const tally = new Tally(new ManualTime().env);
     for (let i = 0; i < 5_000; i++) tally.observe(failed("storage"));
     expect(tally.errorsLastHour("app")).toBe(100);
-    expect([...tally.errorCounts()]).toEqual([["app", "storage", 5_000]]);
+    expect(tally.countsOf("app").errorCount).toBe(5_000);
   });
 
   test("forgetOthers drops the counts of databases that are gone", () => {
@@ -56,7 +56,25 @@ describe("Tally", () => {
     tally.observe(failed("storage", "left"));
     tally.observe(letGo("left"));
     tally.forgetOthers(new Set(["there", "well", "left"]));
-    expect([...tally.errorCounts()].map(([database]) => database)).toEqual(["there"]);
+    const failing = ["gone", "there", "left"].filter((one) => tally.countsOf(one).errorCount > 0);
+    expect(failing).toEqual(["there"]);
+    expect(["gone", "there", "left"].map((one) => tally.errorsLastHour(one))).toEqual([0, 1, 0]);
+  });
+
+  test("countsOf has all uploads of a database, whether its first is a snapshot or an increment", () => {
+    for (const first of ["snapshot", "increment"] as const) {
+      const tally = new Tally(new ManualTime().env);
+      const countsOf = (): number[] => {
+        const { increments, snapshots, uploadedBytes } = tally.countsOf("app");
+        return [increments, snapshots, uploadedBytes];
+      };
+      expect(countsOf()).toEqual([0, 0, 0]);
+      tally.observe(uploaded(first));
+      expect(countsOf()).toEqual(first === "snapshot" ? [0, 1, 1_000] : [1, 0, 1_000]);
+      tally.observe(uploaded("snapshot"));
+      tally.observe(uploaded("increment"));
+      expect(countsOf()).toEqual(first === "snapshot" ? [1, 2, 3_000] : [2, 1, 3_000]);
+    }
   });
 
   test("sinceUploadMs is infinite before the first upload", () => {

@@ -105,7 +105,8 @@ describe("the reference", () => {
   });
 
   test("has every metric that a process with databases exposes", () => {
-    const families = [...metricFamilies([statusOf()], new Tally(systemEnv(SILENT_LOG)), "0.4.0")];
+    const facts = { tally: new Tally(systemEnv(SILENT_LOG)), version: "0.4.0", storeConditions: [] };
+    const families = [...metricFamilies([statusOf()], facts)];
     expect(families.length).toBeGreaterThan(20);
     for (const { name } of families) expect(REFERENCE["metrics"]!()).toContain(`\n| \`${name}\` | `);
   });

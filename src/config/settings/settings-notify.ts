@@ -29,6 +29,13 @@ export const METRICS_OPTIONS = group({
     default: "127.0.0.1",
     meaning: "Address to serve /metrics and /health on, without authentication",
   },
+  perDatabase: {
+    key: "metrics.per_database",
+    kind: "switch",
+    default: true,
+    meaning:
+      "Give each database series of its own in /metrics; off, for thousands: one series for all of them",
+  },
 });
 
 /** [heartbeat]: a URL that `watch` calls while every database is replicated in time. */

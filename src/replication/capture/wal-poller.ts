@@ -348,7 +348,9 @@ export class WalPoller {
       this.#checkpointDueMs = pace.dueMs(config.sync.minCheckpointPageCount);
       // Under the write lock all frames were captured and then copied, so the next writer restarts the WAL.
       if (result.writeLockHeldMs > 0) live.mayRestart = true;
-      emit({ event: "checkpointed", database: this.name, frames, held_ms: result.writeLockHeldMs });
+      const type = result.isTruncated ? "truncate" : "passive";
+      const times = { held_ms: result.writeLockHeldMs, duration_ms: env.monotonicMs() - startMs };
+      emit({ event: "checkpointed", database: this.name, frames, type, ...times });
       return null;
     }
     const isBusy = result.outcome === "busy";

@@ -32,7 +32,10 @@ export type WatchEvent =
       readonly event: "checkpointed";
       readonly database: string;
       readonly frames: number;
+      /** How the WAL ended up: copied into the database file, or also truncated. */
+      readonly type: "passive" | "truncate";
       readonly held_ms: number;
+      readonly duration_ms: number;
     }
   | {
       readonly event: "compacted";
@@ -41,6 +44,9 @@ export type WatchEvent =
       readonly minTxid: number;
       readonly maxTxid: number;
       readonly bytes: number;
+      /** The objects that were merged into this one. */
+      readonly sources: number;
+      readonly duration_ms: number;
     }
   | {
       readonly event: "validated";

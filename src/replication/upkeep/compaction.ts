@@ -66,6 +66,7 @@ export interface CompactedObject {
   /** The number of its sources, and their bytes. */
   readonly sources: number;
   readonly sourceBytes: number;
+  readonly durationMs: number;
 }
 
 /** Retained snapshots that were read, by TXID: sound ones with their marks, damaged ones, and times. */
@@ -160,9 +161,10 @@ export async function compactInto(
     // Not known until the merge is done: a put that fails may have taken effect, and a longer merge would
     // overlap its object.
     progress.covered[level] = null;
+    const beganMs = target.env.monotonicMs();
     if (!(await isContinued(target, merge, progress, signal))) return made;
     const object = await mergeObjects(target, merge, progress, signal);
-    made.push(object);
+    made.push({ ...object, durationMs: target.env.monotonicMs() - beganMs });
     progress.covered[level] = object.maxTxid;
   }
 }
@@ -225,7 +227,7 @@ async function mergeObjects(
   planned: Merge,
   progress: CompactionProgress,
   signal?: AbortSignal,
-): Promise<CompactedObject> {
+): Promise<Omit<CompactedObject, "durationMs">> {
   const { merge, file, metadata } = await writeMerge(target, planned, signal);
   const key = keyOf(target.store, target.name, file);
   try {

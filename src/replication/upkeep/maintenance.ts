@@ -271,5 +271,5 @@ function plannedObject(store: ObjectStore, name: string, merge: Merge): Compacte
   const { level, minTxid, maxTxid, sources } = merge;
   const sourceBytes = sources.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   const key = keyOf(store, name, merge);
-  return { level, minTxid, maxTxid, key, bytes: 0, sources: sources.length, sourceBytes };
+  return { level, minTxid, maxTxid, key, bytes: 0, sources: sources.length, sourceBytes, durationMs: 0 };
 }

@@ -42,6 +42,28 @@ export function dueSnapshotOrNull(
   return null;
 }
 
+/**
+ * When the next snapshot is due without further captures, on the monotonic clock: now, later, or null for
+ * never.
+ */
+export function nextSnapshotMsOrNull(
+  policy: SnapshotTriggers,
+  facts: SnapshotFacts,
+  nowMs: number,
+): number | null {
+  if (dueSnapshotOrNull(policy, facts, nowMs) !== null) return nowMs;
+  const { lastSnapshotMs, firstChangeMs, lastChangeMs } = facts;
+  if (firstChangeMs === null || lastChangeMs === null) return null;
+  const { snapshotIntervalMs, maxIntervalMs, onIdleMs } = policy;
+  const triggers = [
+    [lastSnapshotMs, snapshotIntervalMs],
+    [firstChangeMs, maxIntervalMs],
+    [lastChangeMs, onIdleMs],
+  ] as const;
+  const times = triggers.filter(([, intervalMs]) => intervalMs > 0).map(([sinceMs, ms]) => sinceMs + ms);
+  return times.length === 0 ? null : Math.min(...times);
+}
+
 /** The facts of one database. */
 export class SnapshotSchedule {
   #lastSnapshotMs: number;
@@ -86,13 +108,21 @@ export class SnapshotSchedule {
   }
 
   dueOrNull(policy: SnapshotTriggers, nowMs: number): string | null {
-    const facts: SnapshotFacts = {
+    return dueSnapshotOrNull(policy, this.#facts, nowMs);
+  }
+
+  /** When the next snapshot is due, see `nextSnapshotMsOrNull`. */
+  nextMs(policy: SnapshotTriggers, nowMs: number): number | null {
+    return nextSnapshotMsOrNull(policy, this.#facts, nowMs);
+  }
+
+  get #facts(): SnapshotFacts {
+    return {
       lastSnapshotMs: this.#lastSnapshotMs,
       changes: this.#changes,
       firstChangeMs: this.#firstChangeMs,
       lastChangeMs: this.#lastChangeMs,
       isStaleAtStart: this.#isStaleAtStart,
     };
-    return dueSnapshotOrNull(policy, facts, nowMs);
   }
 }

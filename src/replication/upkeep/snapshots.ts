@@ -102,6 +102,14 @@ export class Snapshots {
     this.#isOfNow = true;
   }
 
+  /** When the next snapshot is due, in ms since the epoch; null while no commit waits for one. */
+  nextTimeMs(): number | null {
+    const { env, config } = this.context;
+    const nowMs = env.monotonicMs();
+    const dueMs = this.#due === null ? this.#schedule.nextMs(config.sync, nowMs) : nowMs;
+    return dueMs === null ? null : env.nowMs() + Math.max(0, dueMs - nowMs);
+  }
+
   /** Whether a snapshot is due now. */
   isDue(nowMs: number): boolean {
     // While a snapshot waits for its place, the schedule still finds it due.

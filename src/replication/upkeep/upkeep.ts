@@ -102,8 +102,9 @@ export class Upkeep {
       );
       this.#backoff = null;
       this.#troubles?.upkeep?.recovered();
-      for (const { level, minTxid, maxTxid, bytes } of made) {
-        emit({ event: "compacted", database: this.name, level, minTxid, maxTxid, bytes });
+      for (const { level, minTxid, maxTxid, bytes, sources, durationMs: duration_ms } of made) {
+        const facts = { level, minTxid, maxTxid, bytes, sources, duration_ms };
+        emit({ event: "compacted", database: this.name, ...facts });
       }
     } catch (error) {
       if (this.context.closing.isClosed) return NO_SNAPSHOT;

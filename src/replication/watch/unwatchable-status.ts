@@ -34,6 +34,8 @@ export class UnwatchableStatuses {
         path,
         state: "failing",
         ...NO_PROGRESS,
+        retryCount: 0,
+        nextSnapshotTimeMs: null,
         lagMs: isMissing ? Math.round(nowMs - (this.#sinceMs.get(path) ?? nowMs)) : 0,
         walFrames: null,
         writer: null,

@@ -31,6 +31,12 @@ export interface DatabaseStatus {
   /** Captured files that are not in the bucket, and their bytes. */
   readonly pendingCount: number;
   readonly pendingBytes: number;
+  /** Bytes of all captured files on the local disk, those that were uploaded included. */
+  readonly cacheBytes: number;
+  /** Attempts of uploads that followed a failed one. */
+  readonly retryCount: number;
+  /** When the schedule takes the next snapshot (ms since the epoch); null while no commit waits for one. */
+  readonly nextSnapshotTimeMs: number | null;
   /**
    * How far the bucket may be behind: the age of the oldest increment that is captured and not uploaded, or
    * the time since captures became impossible, whichever is longer; 0 without either. A pending snapshot
@@ -57,7 +63,13 @@ export interface DatabaseStatus {
 /** How far the history of a database is captured and uploaded. */
 export type Progress = Pick<
   DatabaseStatus,
-  "txid" | "uploadedTxid" | "uploadedTimeMs" | "snapshotTimeMs" | "pendingCount" | "pendingBytes"
+  | "txid"
+  | "uploadedTxid"
+  | "uploadedTimeMs"
+  | "snapshotTimeMs"
+  | "pendingCount"
+  | "pendingBytes"
+  | "cacheBytes"
 >;
 
 /** The progress before the first attach. */
@@ -68,6 +80,7 @@ export const NO_PROGRESS: Progress = {
   snapshotTimeMs: null,
   pendingCount: 0,
   pendingBytes: 0,
+  cacheBytes: 0,
 };
 
 /** The progress of an attached database. @param last its progress before the attach */
@@ -83,6 +96,7 @@ export function progressOf(captured: Captured, last: Progress): Progress {
     snapshotTimeMs: state?.snapshot?.timeMs ?? last.snapshotTimeMs,
     pendingCount: pending.length,
     pendingBytes,
+    cacheBytes: pendingBytes + captured.sentBytes,
   };
 }
 

@@ -9,6 +9,7 @@ import { Trouble } from "../../storage/contract/trouble.ts";
 import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
 import type { Captured } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
+import type { Snapshots } from "../upkeep/snapshots.ts";
 import type { CircuitOutages } from "./own-context.ts";
 import { slowAttachError } from "./set-aside.ts";
 import { ATTACH_MS_MAX, type WatchRecord } from "./watch-record.ts";
@@ -229,7 +230,7 @@ export class WatcherHealth {
   }
 
   /** The status of the database now. */
-  status(record: Readonly<WatchRecord>): DatabaseStatus {
+  status(record: Readonly<WatchRecord>, snapshots: Pick<Snapshots, "nextTimeMs">): DatabaseStatus {
     const { target, attachment, stopped, refused } = record;
     const { live, captured } = attachment;
     const failure = stopped ?? refused ?? this.failure;
@@ -238,6 +239,8 @@ export class WatcherHealth {
       path: target.path,
       state: this.#stateOf(record, failure),
       ...this.progress(captured),
+      retryCount: this.breaker?.retryCount ?? 0,
+      nextSnapshotTimeMs: live === null ? null : snapshots.nextTimeMs(),
       lagMs: Math.round(Math.max(0, this.#lagMs(captured))),
       walFrames: live?.pin.walIndex()?.mxFrame ?? null,
       writer: captured?.state?.writer ?? null,

@@ -110,7 +110,7 @@ export class Watcher {
 
   /** The status of the database now. */
   status(): DatabaseStatus {
-    return this.#health.status(this.#record);
+    return this.#health.status(this.#record, this.#snapshots);
   }
 
   start(): void {

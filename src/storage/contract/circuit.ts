@@ -41,6 +41,8 @@ export interface Circuit {
   readonly retryAtMs: number | null;
   /** How often the suspension was lifted: a caller that pauses after a failure goes on when this changes. */
   readonly liftCount: number;
+  /** How many attempts of puts followed a failed one. */
+  readonly retryCount: number;
   /** The store seems to be back: ends the cooldown, and the pauses of callers that read `liftCount`. */
   lift(): void;
   /** Ends the cooldown, so that the next call is the trial. For a caller that has no time left to wait. */

@@ -74,6 +74,13 @@ export interface CallOptions {
    * retries has to heed this.
    */
   readonly isSingleAttempt?: boolean;
+  /** Learns of each attempt that follows a failed one. */
+  readonly retries?: RetryListener;
+}
+
+/** Counts retries. */
+export interface RetryListener {
+  retried(): void;
 }
 
 /** Options of a put. */

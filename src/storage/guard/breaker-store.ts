@@ -68,7 +68,8 @@ export class BreakerStore implements ObjectStore {
   async put(key: string, body: PutBody, options: PutOptions = {}): Promise<void> {
     const isHalfOpen = this.#breaker.state === "half-open";
     if (isHalfOpen && putBodySize(body) > TRIAL_PUT_SIZE_MAX) await this.#tryHead(key, options);
-    await this.#call(options, (admitted) => this.#inner.put(key, body, admitted));
+    const counted = { ...options, retries: this.#breaker };
+    await this.#call(counted, (admitted) => this.#inner.put(key, body, admitted));
   }
 
   async get(key: string, options: GetOptions = {}): Promise<ObjectBody> {

@@ -87,6 +87,7 @@ export class CircuitBreaker implements Circuit {
   #isOutage = false;
   #era = 0;
   #liftCount = 0;
+  #retryCount = 0;
 
   /**
    * @param listener learns of every failure and success, so that the end of one outage ends all
@@ -118,6 +119,15 @@ export class CircuitBreaker implements Circuit {
 
   get liftCount(): number {
     return this.#liftCount;
+  }
+
+  get retryCount(): number {
+    return this.#retryCount;
+  }
+
+  /** A put is tried again. */
+  retried(): void {
+    this.#retryCount++;
   }
 
   lift(): void {

@@ -144,12 +144,13 @@ export class RetryingStore implements ObjectStore {
     await this.#inner.close();
   }
 
-  #context(operation: string, { signal, isSingleAttempt }: CallOptions): RetryContext {
+  #context(operation: string, { signal, isSingleAttempt, retries }: CallOptions): RetryContext {
     return {
       env: this.#env,
       policy: isSingleAttempt === true ? NO_RETRY : this.#policy,
       signal,
       onRetry: (error, retryIndex, delayMs) => {
+        retries?.retried();
         this.#env.log.debug("a request to the store is retried", {
           operation,
           retry: retryIndex + 1,

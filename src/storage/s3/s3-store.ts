@@ -360,7 +360,7 @@ export class S3Store implements ObjectStore {
   }
 
   async #putInParts(key: string, body: PutBody, options: PutOptions, mode: CreateOnlyMode): Promise<void> {
-    const { signal, isSingleAttempt, uploadMemory: memory } = options;
+    const { signal, isSingleAttempt, retries, uploadMemory: memory } = options;
     const policy = isSingleAttempt === true ? NO_RETRY : this.#options.retry;
     // The requests of the upload take a place themselves, one for all of them.
     options.reservation?.end();
@@ -375,7 +375,7 @@ export class S3Store implements ObjectStore {
       body,
       headers: this.#objectHeaders(options),
       isCreateOnly: mode === "condition",
-      retry: { env: this.#options.env, policy, signal },
+      retry: { env: this.#options.env, policy, signal, onRetry: () => retries?.retried() },
       isDone: () => this.#isSame(key, body, options),
       onLeftParts: (reason) => this.#logLeftParts(key, body, reason),
       putLimit: this.#options.putLimit,

@@ -132,6 +132,29 @@ describe("[metrics]", () => {
     expect(await running.stop()).toBe(0);
   });
 
+  test.each([true, false])(
+    "metrics.per_database = %p decides about series for each database",
+    async (isOn) => {
+      const port = freePort();
+      const keys = {
+        "metrics.enabled": "true",
+        "metrics.port": String(port),
+        "metrics.per_database": String(isOn),
+      };
+      const { watch } = await configured(
+        { ...folderSettings().settings, ...keys },
+        { stems: ["app", "shop"] },
+      );
+      const running = await watch();
+      await running.waitFor("snapshots", () => running.uploads().length >= 2);
+      const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
+      const series = [...text.matchAll(/^walrust_uploads_total(\{.*\}) (\d+)$/gm)];
+      const snapshots = series.filter(([line]) => line.includes('"snapshot"')).map(([, , count]) => count);
+      expect([text.includes('db="shop"'), snapshots]).toEqual(isOn ? [true, ["1", "1"]] : [false, ["2"]]);
+      expect(await running.stop()).toBe(0);
+    },
+  );
+
   test("metrics.enabled = false starts no status server", async () => {
     const port = freePort();
     const keys = { "metrics.enabled": "false", "metrics.port": String(port) };

@@ -5,6 +5,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import {
   dueSnapshotOrNull,
+  nextSnapshotMsOrNull,
   type SnapshotFacts,
   SnapshotSchedule,
   type SnapshotTriggers,
@@ -90,6 +91,32 @@ describe("dueSnapshotOrNull", () => {
     });
     const property = fc.property(policies, fc.nat(1e12), (policy, nowMs) => {
       expect(dueSnapshotOrNull(policy, UNCHANGED, nowMs)).toBeNull();
+    });
+    fc.assert(property, cases(300));
+  });
+});
+
+describe("nextSnapshotMsOrNull", () => {
+  test.each(TABLE)("is now exactly when a snapshot is due: %s", (_, policy, facts, nowMs, due) => {
+    const nextMs = nextSnapshotMsOrNull({ ...OFF, ...policy }, facts, nowMs);
+    expect(nextMs === nowMs).toBe(due !== null);
+  });
+
+  test("is the first moment at which a snapshot is due without further captures, or null", () => {
+    const interval = fc.constantFrom(0, 1, 400, 5_000);
+    const policies = fc.record({
+      snapshotIntervalMs: interval,
+      maxChanges: fc.constantFrom(0, 5, 6),
+      maxIntervalMs: interval,
+      onIdleMs: interval,
+      onStartup: fc.boolean(),
+    });
+    const property = fc.property(policies, fc.constantFrom(CHANGED, UNCHANGED), (policy, facts) => {
+      const nextMs = nextSnapshotMsOrNull(policy, facts, 3000);
+      if (nextMs === null) return expect(dueSnapshotOrNull(policy, facts, 1e12)).toBeNull();
+      expect(nextMs).toBeGreaterThanOrEqual(3000);
+      expect(dueSnapshotOrNull(policy, facts, nextMs)).not.toBeNull();
+      if (nextMs > 3000) expect(dueSnapshotOrNull(policy, facts, nextMs - 1)).toBeNull();
     });
     fc.assert(property, cases(300));
   });

@@ -145,6 +145,22 @@ describe("BreakerStore", () => {
     expect([subject.inner.calls.length, subject.breaker.state]).toEqual([12, "open"]);
   });
 
+  test("each retry of a put is counted, and no retry of another call", async () => {
+    const subject = new Subject();
+    let failures = 2;
+    subject.inner.before = () => {
+      if (failures-- > 0) throw unreachable();
+    };
+    await subject.store.put("k", textBody("x"));
+    expect([subject.inner.calls.length, subject.breaker.retryCount]).toEqual([3, 2]);
+    failures = 2;
+    await subject.store.head("k");
+    expect([subject.inner.calls.length, subject.breaker.retryCount]).toEqual([6, 2]);
+    subject.fail(true);
+    await expectCode(subject.store.put("k", textBody("x")), "storage");
+    expect(subject.breaker.retryCount).toBe(2 + DEFAULT_CONFIG.retry.maxRetries);
+  });
+
   test("a definite refusal between two failures proves that the store works", async () => {
     const subject = new Subject();
     for (let round = 0; round < 3; round++) {

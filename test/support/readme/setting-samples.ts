@@ -57,6 +57,7 @@ const SAMPLES: Readonly<Record<string, string>> = {
   "metrics.enabled": "false",
   "metrics.port": "9100",
   "metrics.address": '"0.0.0.0"',
+  "metrics.per_database": "false",
   "heartbeat.url": '"https://hc.example/ping/SECRETPATH"',
   "heartbeat.interval": "30",
   "heartbeat.max_lag": "20",

@@ -134,16 +134,21 @@ export class WatchRun {
     );
   }
 
+  /** The current status of each database. */
+  statuses(): readonly DatabaseStatus[] {
+    return this.#running?.statuses() ?? [];
+  }
+
   /** The current status of one database. */
   status(database = "app"): DatabaseStatus {
-    const status = this.#running?.statuses().find((one) => one.database === database);
+    const status = this.statuses().find((one) => one.database === database);
     if (status === undefined) throw new Error(`${database} is not watched`);
     return status;
   }
 
   /** Names of the currently watched databases. */
   get databases(): string[] {
-    return (this.#running?.statuses() ?? []).map(({ database }) => database);
+    return this.statuses().map(({ database }) => database);
   }
 
   /** Whether a log line contains a text. */
