@@ -16,6 +16,8 @@ import { ownUid, readOwnOrNull, replaceOwn } from "../../local/own-file.ts";
 
 /** The most announcements that one sweep or listing reads; the next sweep continues. */
 const SWEPT_MAX = 4_096;
+/** The most announcements that are read to find all sockets. */
+const SOCKETS_MAX = 16_384;
 /** An announcement is a path. */
 const ANNOUNCEMENT_SIZE_MAX = 4_096;
 /** The announcement in the state folder of a database. */
@@ -138,6 +140,28 @@ export function socketPathOrNull(
     if (path !== null) return path;
   }
   return null;
+}
+
+/**
+ * The sockets of all watches of this user that other processes can find. A watch whose socket lies in a
+ * temporary folder is found by the announcements of its databases.
+ * @param stateFolders folders of databases that may hold an announcement
+ */
+export function announcedSockets(folders: RuntimeFolders, stateFolders: readonly string[] = []): string[] {
+  const files = stateFolders.map((folder) => join(folder, SOCKET_FILE));
+  const sockets = new Set<string>();
+  for (const folder of folders.present()) {
+    for (const name of readdirSync(folder)) {
+      if (SOCKET_NAME.test(name) && isOwnSocket(join(folder, name))) sockets.add(join(folder, name));
+      if (ANNOUNCEMENT_NAME.test(name) && !name.endsWith(".path") && files.length < SOCKETS_MAX)
+        files.push(join(folder, name));
+    }
+  }
+  for (const file of files) {
+    const socket = announcedSocketOrNull(file);
+    if (socket !== null) sockets.add(socket);
+  }
+  return [...sockets].sort();
 }
 
 /** The path of the database that a watch of this user last replicated to this name, or null. */

@@ -4,15 +4,16 @@
  */
 import type { Socket } from "bun";
 import type { Env } from "../../env.ts";
-import { WalrustError } from "../../errors.ts";
+import { asWalrustError, WalrustError } from "../../errors.ts";
 import { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import {
   announcedSocketOrNull,
+  announcedSockets,
   announcementsByName,
   announcementsByPath,
   pidOfSocket,
 } from "./announcements.ts";
-import { type ControlRequest, parseAnswer } from "./control-request.ts";
+import { type ControlRequest, parseAnswer, type WatchRequest } from "./control-request.ts";
 
 /** A watch that takes longer to acknowledge a request hangs, or is stopped. */
 const ACKNOWLEDGE_LIMIT_MS = 10_000;
@@ -54,6 +55,50 @@ export async function askWatchByNameOrNull(
   return askFirstOrNull(announcementsByName(destination, name, folders), request, asker);
 }
 
+/** The answer of one watch to a request about all of it. */
+export interface WatchAnswer {
+  readonly pid: number;
+  readonly result: unknown;
+  /** The reason why there is no result: the watch hangs, is older than the request, or failed. */
+  readonly error: WalrustError | null;
+}
+
+/**
+ * Asks all watches of this user, beside each other. A watch that has ended is left out.
+ * @param stateFolders folders of databases whose watch may have its socket in a temporary folder
+ * @returns the answers, by process id
+ */
+export async function askEveryWatch(
+  request: WatchRequest,
+  asker: Asker,
+  folders = RuntimeFolders.standard(),
+  stateFolders: readonly string[] = [],
+): Promise<WatchAnswer[]> {
+  const asked = announcedSockets(folders, stateFolders).map(async (socket): Promise<WatchAnswer | null> => {
+    const pid = pidOfSocket(socket);
+    try {
+      const result = await askOrNull(socket, request, asker);
+      return result === null ? null : { pid, result, error: null };
+    } catch (error) {
+      // Every watch that is asked counts, so a failure is an answer.
+      return { pid, result: null, error: ofOldWatch(asWalrustError(error), pid) };
+    }
+  });
+  const answers = (await Promise.all(asked)).filter((answer) => answer !== null);
+  asker.signal.throwIfAborted();
+  return answers.sort((a, b) => a.pid - b.pid);
+}
+
+/** A watch of an earlier version does not know the request. */
+function ofOldWatch(error: WalrustError, pid: number): WalrustError {
+  if (error.code !== "usage") return error;
+  return new WalrustError("locked", `The watch with pid ${pid} is of an earlier version`, {
+    hint: "Restart it with this version",
+    context: { pid },
+    cause: error,
+  });
+}
+
 async function askFirstOrNull(
   announcements: readonly string[],
   request: ControlRequest,
@@ -69,7 +114,7 @@ async function askFirstOrNull(
 
 async function askOrNull(
   path: string,
-  request: ControlRequest,
+  request: ControlRequest | WatchRequest,
   asker: Asker | undefined,
 ): Promise<unknown | null> {
   const text = await exchange(path, `${JSON.stringify(request)}\n`, asker);

@@ -11,11 +11,13 @@ import { WalrustError } from "../../errors.ts";
 import type { GivenUpkeep } from "../upkeep/maintenance.ts";
 
 const VERBS = ["snapshot", "compact", "checksum"] as const;
+/** Requests about the whole watch: they name no database, or several. */
+const WATCH_VERBS = ["status"] as const;
 
 /** The acknowledgement of a request. */
 export const ACCEPTED = { ok: true, accepted: true } as const;
 
-/** A request to a running watch. */
+/** A request about one database of a running watch. */
 export interface ControlRequest {
   readonly verb: (typeof VERBS)[number];
   /** Real path of the database. */
@@ -30,15 +32,25 @@ export interface ControlRequest {
   readonly force?: boolean;
 }
 
+/** A request about the whole watch. */
+export interface WatchRequest {
+  readonly verb: (typeof WATCH_VERBS)[number];
+}
+
+/** Whether a request is about the whole watch. */
+export function isWatchRequest(request: ControlRequest | WatchRequest): request is WatchRequest {
+  return WATCH_VERBS.some((verb) => verb === request.verb);
+}
+
 /** The answer: the result of the verb, or the content of an error. */
 export type ControlAnswer =
   | { readonly ok: true; readonly result: unknown }
   | { readonly ok: false; readonly code: string; readonly message: string; readonly hint: string | null };
 
 /** Parses a request. @throws WalrustError code "usage" when the verb is unknown; SyntaxError */
-export function parseRequest(text: string): ControlRequest {
-  const request = JSON.parse(text) as ControlRequest;
-  if (VERBS.some((verb) => verb === request.verb)) return request;
+export function parseRequest(text: string): ControlRequest | WatchRequest {
+  const request = JSON.parse(text) as ControlRequest | WatchRequest;
+  if (isWatchRequest(request) || VERBS.some((verb) => verb === request.verb)) return request;
   throw new WalrustError("usage", `Unknown request ${JSON.stringify(request.verb)}`);
 }
 

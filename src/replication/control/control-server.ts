@@ -12,12 +12,21 @@ import { parentsDistrustOrNull } from "../../local/folder-trust.ts";
 import type { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import { realParent } from "../../local/places.ts";
 import { type AnnouncedDatabase, Announcements, socketName, sweepAnnouncements } from "./announcements.ts";
-import { ACCEPTED, type ControlAnswer, type ControlRequest, parseRequest } from "./control-request.ts";
+import {
+  ACCEPTED,
+  type ControlAnswer,
+  type ControlRequest,
+  isWatchRequest,
+  parseRequest,
+  type WatchRequest,
+} from "./control-request.ts";
 
 /** The address of a Unix socket has room for 108 bytes with its end. */
 const SOCKET_PATH_MAX = 100;
 const REQUEST_SIZE_MAX = 64 * 1024;
 const TAG_LENGTH = 8;
+
+type Handle = (request: ControlRequest | WatchRequest) => Promise<unknown>;
 
 /** A socket that answers until it is closed. */
 export interface ControlServer {
@@ -32,12 +41,17 @@ export interface ControlServer {
 /**
  * Serves requests on a new socket in the runtime folder, or in a temporary folder where that path is too
  * long.
+ * @param handleDatabase answers requests about one database
+ * @param handleWatch answers requests about the whole watch
  * @throws WalrustError code "database" when there is no folder that is ours alone
  */
 export function serveControl(
   folders: RuntimeFolders,
-  handle: (request: ControlRequest) => Promise<unknown>,
+  handleDatabase: (request: ControlRequest) => Promise<unknown>,
+  handleWatch: (request: WatchRequest) => Promise<unknown> = refuse,
 ): ControlServer {
+  const handle: Handle = (request) =>
+    isWatchRequest(request) ? handleWatch(request) : handleDatabase(request);
   const runtimeFolder = folders.ownOrNull();
   const { path, ownFolder } = placeSocket(runtimeFolder);
   if (runtimeFolder !== null) sweepAnnouncements(runtimeFolder);
@@ -66,6 +80,10 @@ export function serveControl(
   };
 }
 
+async function refuse({ verb }: WatchRequest): Promise<never> {
+  throw new WalrustError("usage", `Unknown request ${JSON.stringify(verb)}`);
+}
+
 /** The exchange with one client. */
 interface Exchange {
   readonly decoder: TextDecoder;
@@ -82,11 +100,7 @@ function newExchange(): Exchange {
   return { decoder: new TextDecoder(), text: "", isAnswering: false, isAnswered: false, unsent };
 }
 
-function receive(
-  socket: Socket<Exchange>,
-  bytes: Uint8Array,
-  handle: (request: ControlRequest) => Promise<unknown>,
-): void {
+function receive(socket: Socket<Exchange>, bytes: Uint8Array, handle: Handle): void {
   const { data } = socket;
   if (data.isAnswering) return;
   data.text += data.decoder.decode(bytes, { stream: true });
@@ -105,11 +119,7 @@ function receive(
   });
 }
 
-async function answer(
-  text: string,
-  handle: (request: ControlRequest) => Promise<unknown>,
-  acknowledge: () => void,
-): Promise<ControlAnswer> {
+async function answer(text: string, handle: Handle, acknowledge: () => void): Promise<ControlAnswer> {
   try {
     const request = parseRequest(text);
     acknowledge();

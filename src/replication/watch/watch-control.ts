@@ -1,7 +1,7 @@
 /**
  * The control socket of a watch: hands the requests of `walrust snapshot`, `compact` and `verify --restore`
- * to the watchers of the fleet, and announces each watched database. A socket that somebody removed is opened
- * again.
+ * to the watchers of the fleet, answers requests about the whole watch (`walrust status`), and announces each
+ * watched database. A socket that somebody removed is opened again.
  */
 import { existsSync } from "node:fs";
 import { errorMessage, WalrustError } from "../../errors.ts";
@@ -10,10 +10,11 @@ import { Trouble } from "../../storage/contract/trouble.ts";
 import type { SharedContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import type { AnnouncedDatabase } from "../control/announcements.ts";
-import type { ControlRequest } from "../control/control-request.ts";
+import type { ControlRequest, WatchRequest } from "../control/control-request.ts";
 import { type ControlServer, serveControl } from "../control/control-server.ts";
 import type { Fleet } from "./fleet.ts";
 import { answerChecksum, answerSnapshot } from "./requests.ts";
+import type { WatchReport } from "./watch-report.ts";
 
 /** The control socket of one watch: call `refresh` after each discovery. */
 export class WatchControl {
@@ -23,6 +24,7 @@ export class WatchControl {
 
   constructor(
     readonly fleet: Fleet,
+    readonly report: Pick<WatchReport, "status">,
     readonly context: SharedContext,
     readonly folders: RuntimeFolders,
   ) {
@@ -35,7 +37,11 @@ export class WatchControl {
     this.#server?.close();
     this.#server = null;
     try {
-      this.#server = serveControl(this.folders, (request) => this.#answer(request));
+      this.#server = serveControl(
+        this.folders,
+        (request) => this.#answer(request),
+        (request) => this.#answerWhole(request),
+      );
       this.#trouble.recovered();
     } catch (error) {
       this.#trouble.failed(error);
@@ -73,6 +79,12 @@ export class WatchControl {
   close(): void {
     this.#server?.close();
     this.#server = null;
+  }
+
+  /** Answers a request about the whole watch. */
+  async #answerWhole({ verb }: WatchRequest): Promise<unknown> {
+    if (verb === "status") return this.report.status();
+    throw new WalrustError("usage", `Unknown request ${JSON.stringify(verb)}`);
   }
 
   async #answer(request: ControlRequest): Promise<unknown> {

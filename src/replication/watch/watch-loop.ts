@@ -27,6 +27,7 @@ import { enforceSpoolBudget, overShare } from "../upload/spool-limit.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
 import { WakeUps } from "./wake-ups.ts";
 import { WatchControl } from "./watch-control.ts";
+import { WatchReport } from "./watch-report.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import type { Watcher } from "./watcher.ts";
 
@@ -95,6 +96,7 @@ export async function watch(
     const watcher = event.event === "watching" ? fleet.findOrNull(undefined, event.database) : null;
     if (watcher !== null) control.announce(watcher.target);
     if (event.event === "recovered") probe.recovered(env.monotonicMs());
+    report.observe(event);
     input.emit(event);
   };
   const context: SharedContext = {
@@ -116,7 +118,8 @@ export async function watch(
     writers: new OwnWriters(),
   };
   const fleet: Fleet = new Fleet(context);
-  const control = new WatchControl(fleet, context, input.runtimeFolders);
+  const report = new WatchReport(fleet, context);
+  const control = new WatchControl(fleet, report, context, input.runtimeFolders);
   const probe = new CreateOnlyProbe(store, env);
   const backlog = new Backlog(storeConditions, input.puts);
   const wakeUps = new WakeUps(env, input.openWalEvents);
