@@ -5,6 +5,7 @@
  */
 import { join } from "node:path";
 import { compactVerb } from "../src/commands/compact.ts";
+import { doctorVerb } from "../src/commands/doctor.ts";
 import { explainVerb } from "../src/commands/explain.ts";
 import { listVerb } from "../src/commands/list.ts";
 import { pragmaVerb } from "../src/commands/pragma.ts";
@@ -12,6 +13,8 @@ import { replicateVerb } from "../src/commands/replicate.ts";
 import { restoreVerb } from "../src/commands/restore.ts";
 import type { Verb } from "../src/commands/shared/verb.ts";
 import { snapshotVerb } from "../src/commands/snapshot.ts";
+import { statusVerb } from "../src/commands/status.ts";
+import { syncVerb } from "../src/commands/sync.ts";
 import { undoVerb } from "../src/commands/undo.ts";
 import { verifyVerb } from "../src/commands/verify.ts";
 import { watchVerb } from "../src/commands/watch.ts";
@@ -41,6 +44,9 @@ export const VERBS: readonly Verb[] = [
   verifyVerb,
   compactVerb,
   replicateVerb,
+  statusVerb,
+  syncVerb,
+  doctorVerb,
   explainVerb,
   pragmaVerb,
 ];

@@ -6,6 +6,7 @@ import { Database } from "bun:sqlite";
 import { lstatSync, readFileSync } from "node:fs";
 import { defineCommand, runCommand } from "citty";
 import { compactVerb } from "./commands/compact.ts";
+import { doctorVerb } from "./commands/doctor.ts";
 import { explainVerb } from "./commands/explain.ts";
 import { listVerb } from "./commands/list.ts";
 import { ensureSmallHeap } from "./commands/memory/small-heap.ts";
@@ -27,6 +28,8 @@ import {
 } from "./commands/shared/output.ts";
 import { assertPositionals, optionsOf, type Verb } from "./commands/shared/verb.ts";
 import { snapshotVerb } from "./commands/snapshot.ts";
+import { statusVerb } from "./commands/status.ts";
+import { syncVerb } from "./commands/sync.ts";
 import { undoVerb } from "./commands/undo.ts";
 import { verifyVerb } from "./commands/verify.ts";
 import { watchVerb } from "./commands/watch.ts";
@@ -50,6 +53,9 @@ const VERBS: readonly Verb[] = [
   verifyVerb,
   compactVerb,
   replicateVerb,
+  statusVerb,
+  syncVerb,
+  doctorVerb,
   explainVerb,
   pragmaVerb,
 ];

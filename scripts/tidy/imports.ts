@@ -38,18 +38,25 @@ const SUB_ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   storage: [["contract", "network"], ["guard", "bucket", "file"], ["s3"], [""]],
   local: [[""], ["folders"]],
   config: [["settings"], [""]],
-  replication: [["context"], ["capture"], ["upload"], ["attach"], ["upkeep"], ["control"], ["watch"]],
+  replication: [
+    ["context"],
+    ["capture"],
+    ["upload"],
+    ["attach"],
+    ["upkeep"],
+    ["control", "requests"],
+    ["watch"],
+  ],
   observability: [["dashboard"], ["dashboard/browser"], [""]],
   recovery: [["object"], ["plan", "integrity"], ["restore"], ["verify", "replica"], ["restore-all"]],
-  commands: [["shared", "memory"], ["watch", "restore"], ["explain"], [""]],
+  commands: [["shared", "memory"], ["watch", "restore"], ["explain", "status", "doctor"], [""]],
 };
 /** Rooms that import values of config; others import its types. */
 const CONFIGURED = ["commands", "discovery"];
 /** The programs: of walrust, of its library, and of its page in a browser. */
 const ROOTS = ["src/main.ts", "src/index.ts", "src/observability/dashboard/browser/dashboard-main.ts"];
 const FREE_FILES = ["src/errors.ts", "src/env.ts"];
-const VERBS =
-  /^src\/commands\/(watch|snapshot|restore|undo|list|verify|compact|replicate|explain|pragma)\.ts$/;
+const VERBS = /^src\/commands\/[a-z-]+\.ts$/;
 
 interface Import {
   /** Path of the imported file from the project's folder. */

@@ -12,7 +12,6 @@ import { estimateMonth } from "../forecast/estimate.ts";
 import { NO_RETRY } from "../storage/contract/retry.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import { type ExplainedDatabase, explainDatabase } from "./explain/explained-database.ts";
-import { type ExplainedStorage, explainStorage } from "./explain/explained-storage.ts";
 import type { Explanation } from "./explain/explanation.ts";
 import { explainJson } from "./explain/explanation-json.ts";
 import { explainText } from "./explain/explanation-text.ts";
@@ -20,6 +19,7 @@ import { shownSettings } from "./explain/shown-settings.ts";
 import { localPlaces } from "./shared/local-places.ts";
 import { noDestination, openDestination } from "./shared/open-destination.ts";
 import { printJson, printText } from "./shared/output.ts";
+import { type ProbedDestination, probeDestination } from "./shared/probed-destination.ts";
 import { type Invocation, settingsOf, type Verb } from "./shared/verb.ts";
 
 /** Time after which a store that does not answer is reported as unreachable. */
@@ -74,7 +74,7 @@ async function explain(invocation: Invocation): Promise<Explanation> {
     const finder = new DatabaseFinder(options, env);
     const result = await finder.find();
     const databases = result.databases.map((found) => explainDatabase(sources, config, found));
-    const storage = store === null ? null : await explainStorage(store, env);
+    const storage = store === null ? null : await probeDestination(store, env);
     const rate = settingsOf(invocation, EXPLAIN_OPTIONS);
     return {
       configFile: sources.file?.shownPath ?? null,
@@ -99,7 +99,7 @@ function openStoreOnce(invocation: { sources: Invocation["sources"]; env: Env })
 function problemsOf(
   result: SearchResult,
   databases: readonly ExplainedDatabase[],
-  storage: ExplainedStorage | null,
+  storage: ProbedDestination | null,
   hasGlobs: boolean,
 ): WalrustError[] {
   const { collisions, emptyGlobs, missing, skipped } = result;

@@ -11,6 +11,7 @@
  *       24     4  change counter
  *       28     4  database size in pages; right only if the counter at 92 equals the change counter
  *       92     4  change counter when the size was written
+ *       96     4  version of the SQLite that wrote this, as 1000000 * major + 1000 * minor + patch
  *
  * A header is valid if and only if
  *   1. it begins with the magic,
@@ -43,6 +44,8 @@ export interface DatabaseHeader {
   readonly pageCount: number;
   /** Whether the page count belongs to the last change; otherwise only the size of the file counts. */
   readonly isPageCountValid: boolean;
+  /** The version of the SQLite that last wrote this header, such as 3051003 for 3.51.3. */
+  readonly libraryVersion: number;
 }
 
 /**
@@ -82,6 +85,7 @@ export function decodeDatabaseHeader(bytes: Uint8Array): DatabaseHeader {
     changeCounter,
     pageCount,
     isPageCountValid: pageCount > 0 && view.getUint32(92) === changeCounter,
+    libraryVersion: view.getUint32(96),
   };
 }
 

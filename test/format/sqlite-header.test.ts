@@ -15,6 +15,8 @@ describe("decodeDatabaseHeader", () => {
       database.run(`PRAGMA page_size=${pageSizeBytes}`);
       database.run("CREATE TABLE t(x)");
       database.run("INSERT INTO t VALUES (1)");
+      const { version } = database.query("SELECT sqlite_version() AS version").get() as { version: string };
+      const [major, minor, patch] = version.split(".").map(Number) as [number, number, number];
       const { page_count: pageCount } = database.query("PRAGMA page_count").get() as { page_count: number };
       const rollback = decodeDatabaseHeader(readFileSync(path));
       expect(rollback).toEqual({
@@ -26,6 +28,7 @@ describe("decodeDatabaseHeader", () => {
         changeCounter: 2,
         pageCount,
         isPageCountValid: true,
+        libraryVersion: major * 1_000_000 + minor * 1_000 + patch,
       });
       database.run("PRAGMA journal_mode=WAL");
       expect(decodeDatabaseHeader(readFileSync(path)).isWal).toBe(true);

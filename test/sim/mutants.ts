@@ -120,6 +120,17 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    // A sync ends as soon as everything is captured.
+    name: "sync-before-upload",
+    edits: [
+      {
+        file: "src/replication/requests/sync-request.ts",
+        from: "isSettled && uploadedTxid >= this.#whole.txid",
+        to: "isSettled && uploadedTxid >= 0",
+      },
+    ],
+  },
+  {
     // The increment after the oldest retained snapshot leads on to the next one.
     name: "retention-cuts-one-more",
     edits: [

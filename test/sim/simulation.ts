@@ -264,7 +264,7 @@ export class Simulation {
 
   /** Lets the world act from time to time until the plan is over. */
   #planTrouble(): void {
-    const { actionMeanMs, mayMeddle, mayCutPower, mayCrash, hasIntruder, durationMs } = this.#plan;
+    const { actionMeanMs, mayMeddle, mayCutPower, mayCrash, hasIntruder, durationMs, hasSyncs } = this.#plan;
     const repeat = (label: string, meanMs: number, run: () => void): void => {
       const next = (): void => {
         this.#scheduler.after(this.#chance.wait(meanMs), label, WORLD, () => {
@@ -282,6 +282,7 @@ export class Simulation {
     });
     repeat("wall clock", 8_000, () => this.#jump());
     repeat("write back", 3_000, () => this.#disk.writeBack());
+    if (hasSyncs) repeat("sync", 700, () => this.#sync());
     if (hasIntruder) this.#scheduler.after(durationMs / 2, "intruder", WORLD, () => this.#intrude());
     if (mayMeddle) repeat("meddling", 1_500, () => meddle(this.#chance.of(this.#databases), this.#chance));
     if (mayCrash) repeat("kill", 6_000, () => this.#kill());
@@ -290,6 +291,22 @@ export class Simulation {
         this.#isPowerCutDue = true;
         this.#kill();
       });
+  }
+
+  /** Demands of a sync that the bucket has everything that was committed before. */
+  #sync(): void {
+    const database = this.#chance.of(this.#databases);
+    const { name } = database.plan;
+    // Nobody knows what a database stands for whose files were changed and not read since.
+    if (database.isUnread) return;
+    const { registrations } = database;
+    this.trace.add(`  sync of ${name} at ${database.digest}`);
+    this.#process?.sync(name, this.#chance.of([500, 5_000]), () => {
+      const { head } = this.#histories.of(name);
+      this.trace.add(`  ${name} is synced`);
+      if (database.isSince(head?.committed ?? null, registrations)) return;
+      this.#fail(`${name} was called synced, and the bucket is at TXID ${head?.txid} ${head?.digest}`);
+    });
   }
 
   /** Another writer puts its object where the next one of a database would go. */

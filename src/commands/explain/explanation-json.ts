@@ -5,8 +5,8 @@ import type { WalrustError } from "../../errors.ts";
 import { forecastOf } from "../../forecast/estimate.ts";
 import type { RequestCounts } from "../../forecast/prices.ts";
 import { restorablePoints } from "../../forecast/restorable-points.ts";
+import { guaranteeText } from "../shared/probed-destination.ts";
 import type { ExplainedDatabase } from "./explained-database.ts";
-import { guaranteeText } from "./explained-storage.ts";
 import type { Explanation } from "./explanation.ts";
 
 /** The explanation as a JSON document. */

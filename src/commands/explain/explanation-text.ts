@@ -8,8 +8,8 @@ import { restorablePoints } from "../../forecast/restorable-points.ts";
 import { MONTH_HOURS } from "../../forecast/steady-stock.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
 import { formatBytes, tableLines } from "../shared/output.ts";
+import { guaranteeText } from "../shared/probed-destination.ts";
 import type { ExplainedDatabase } from "./explained-database.ts";
-import { guaranteeText } from "./explained-storage.ts";
 import type { Explanation } from "./explanation.ts";
 import type { ShownSetting } from "./shown-settings.ts";
 

@@ -4,8 +4,8 @@
 import type { WalrustError } from "../../errors.ts";
 import type { Estimate } from "../../forecast/estimate.ts";
 import type { CommitRate } from "../../forecast/steady-pace.ts";
+import type { ProbedDestination } from "../shared/probed-destination.ts";
 import type { ExplainedDatabase } from "./explained-database.ts";
-import type { ExplainedStorage } from "./explained-storage.ts";
 import type { ShownSetting } from "./shown-settings.ts";
 
 /** The whole explanation. */
@@ -13,7 +13,7 @@ export interface Explanation {
   readonly configFile: string | null;
   readonly settings: readonly ShownSetting[];
   /** Null without a destination. */
-  readonly storage: ExplainedStorage | null;
+  readonly storage: ProbedDestination | null;
   readonly databases: readonly ExplainedDatabase[];
   /** Whether a watch would match globs again. */
   readonly hasGlobs: boolean;

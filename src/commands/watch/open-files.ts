@@ -18,10 +18,14 @@ export function openFilesNeeded(databaseCount: number, uploadCount: number): num
   return databaseCount * FILES_PER_DATABASE + uploadCount + FILES_BESIDE;
 }
 
-/** The soft limit on open files of this process, or null if unknown. Source: proc(5), limits. */
-export function openFilesLimitOrNull(): number | null {
+/**
+ * The soft limit on open files of a process, or null if unknown. Source: proc(5), limits.
+ * @param pid absent: this process
+ */
+export function openFilesLimitOrNull(pid?: number): number | null {
   try {
-    const match = /^Max open files +(\d+|unlimited)/m.exec(readFileSync("/proc/self/limits", "utf8"));
+    const limits = readFileSync(`/proc/${pid ?? "self"}/limits`, "utf8");
+    const match = /^Max open files +(\d+|unlimited)/m.exec(limits);
     return match === null || match[1] === "unlimited" ? null : Number(match[1]);
   } catch {
     return null;
@@ -35,7 +39,7 @@ export class OpenFilesWatch {
   constructor(
     readonly uploadCount: number,
     readonly env: Pick<Env, "log">,
-    readonly limitOrNull: () => number | null = openFilesLimitOrNull,
+    readonly limitOrNull: () => number | null = () => openFilesLimitOrNull(),
   ) {}
 
   /** Compares the limit with the number of databases that are watched now. */

@@ -278,6 +278,30 @@ export const VERIFY_OPTIONS = group({
   },
 });
 
+/** Options of sync. */
+export const SYNC_VERB_OPTIONS = group({
+  all: { flag: "all", kind: "switch", default: false, meaning: "Sync all databases of all watches" },
+  timeoutMs: {
+    flag: "timeout",
+    kind: "duration",
+    value: "DURATION",
+    default: 30,
+    min: 1,
+    max: 86_400,
+    meaning: "Give up after this long; the watch goes on",
+  },
+});
+
+/** Options of status. */
+export const STATUS_OPTIONS = group({
+  all: {
+    flag: "all",
+    kind: "switch",
+    default: false,
+    meaning: "List every database, however many there are",
+  },
+});
+
 /** Options of explain, beside those of watch. */
 export const EXPLAIN_OPTIONS = group({
   commitsPerSecond: {

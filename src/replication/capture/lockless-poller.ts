@@ -54,16 +54,20 @@ export class LocklessPoller {
     this.#endedMs = nowMs;
   }
 
-  /** Captures what is due. @throws WalrustError when the disk refuses; the position is unchanged then */
-  poll(live: LiveDatabase, pin: LocklessPin, nowMs: number): PollOutcome {
+  /**
+   * Captures what is due.
+   * @param isRequested captures what there is at any time, even if the files seem unchanged
+   * @throws WalrustError when the disk refuses; the position is unchanged then
+   */
+  poll(live: LiveDatabase, pin: LocklessPin, nowMs: number, isRequested = false): PollOutcome {
     if (pin !== this.#pin) this.#begin(pin, nowMs);
-    if (nowMs < this.#nextMs) return QUIET;
+    if (nowMs < this.#nextMs && !isRequested) return QUIET;
     this.#nextMs = nowMs + INTERVAL_MS;
     if (pin.changedFile() !== "none") return { kind: "replaced", reason: "the database file was replaced" };
     const moved = pin.writtenFile();
     if (moved !== "none") this.#pinnableSinceMs = this.#hasUnseenCommits ? null : this.#pinnableSinceMs;
     if (this.#isPinnable(pin, nowMs)) return this.#end(nowMs);
-    if (moved === "none") return QUIET;
+    if (moved === "none" && !isRequested) return QUIET;
     const outcome: CaptureOutcome =
       moved === "database"
         ? { kind: "re-anchor", reason: "the database file was written" }

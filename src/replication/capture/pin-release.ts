@@ -49,3 +49,12 @@ function isDiskShort(path: string): boolean {
     return false;
   }
 }
+
+/**
+ * Releases the pin while nothing is captured because the spool is full: the WAL must not grow without bound.
+ */
+export function releaseForFullSpool(live: LiveDatabase): void {
+  if (live.pin.state === "released") return;
+  live.pin.release();
+  live.pinLost = "capture had stopped because the spool was full";
+}

@@ -59,6 +59,11 @@ export class WalIndexCheck {
     return this.#suspicion.sinceMs !== null;
   }
 
+  /** Has the next `poll` check the users, whenever it comes. */
+  checkUsersNext(): void {
+    this.#nextUsersMs = 0;
+  }
+
   /** Checks the users of the database. @returns why the pin cannot be trusted any more, or null */
   poll(pin: Pin, nowMs: number): string | null {
     if (nowMs >= this.#nextUsersMs) {

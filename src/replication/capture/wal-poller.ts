@@ -56,6 +56,14 @@ export interface PollLimits {
 
 const QUIET: PollOutcome = { kind: "quiet" };
 
+/** A capture of everything that was committed when it was requested; each has an object of its own. */
+export interface WholeCapture {
+  /** The TXID up to which the history has all of it. */
+  readonly txid: number;
+  /** The generation of the history that the TXID belongs to. */
+  readonly generation: number;
+}
+
 export type { PollOutcome };
 
 /** The poller of one database: `poll` again and again. */
@@ -76,6 +84,9 @@ export class WalPoller {
   /** Made when the database is first followed without locks. */
   #lockless: LocklessPoller | null = null;
   #pin: Pin | null = null;
+  #isRequested = false;
+  #whole: WholeCapture | null = null;
+  #generation = 0;
 
   constructor(
     readonly name: string,
@@ -89,6 +100,26 @@ export class WalPoller {
   /** Whether the WAL gets commits past the wal-index even under a new pin. */
   get hasUnseenCommits(): boolean {
     return this.#lockless?.hasUnseenCommits === true;
+  }
+
+  /** Has the next poll capture everything that is committed, whether that is due or not. */
+  request(): void {
+    this.#isRequested = true;
+  }
+
+  /** Whether a requested capture is not made yet. */
+  get isRequested(): boolean {
+    return this.#isRequested;
+  }
+
+  /** The last requested capture, or null. */
+  get whole(): WholeCapture | null {
+    return this.#whole;
+  }
+
+  /** Grows with each anchor, because an anchor may continue another history. */
+  get generation(): number {
+    return this.#generation;
   }
 
   /** The time of the last capture, on the monotonic clock. */
@@ -118,6 +149,7 @@ export class WalPoller {
 
   /** An anchor counts as a capture. */
   anchored(nowMs: number): void {
+    this.#generation++;
     this.#mayBlockCheckpoint = true;
     this.#lastCaptureMs = nowMs;
     this.#nextRestMs = nowMs + FIRST_REST_MS;
@@ -139,7 +171,9 @@ export class WalPoller {
     this.#mayBlockCheckpoint = true;
     this.#checkpointDueMs = Number.POSITIVE_INFINITY;
     if (pin.isLockless) return this.#pollLockless(live, pin, nowMs);
-    const { fileNews } = limits;
+    // A requested capture is whole only if the pinned files are the database's, and all users share them.
+    const fileNews = this.#isRequested ? "touched" : limits.fileNews;
+    if (this.#isRequested) this.#indexCheck.checkUsersNext();
     const isCheckDue = nowMs - this.#checkedMs >= CHECK_INTERVAL_MS;
     // A capture explains the write, so the check comes after a look that captured nothing.
     const isExplained = fileNews === "written" && nowMs >= this.captureDueMs && pin.state !== "released";
@@ -147,7 +181,7 @@ export class WalPoller {
       const found = this.#checkFiles(live, pin, nowMs, fileNews);
       if (found !== null) return found;
     }
-    const outcome = this.#pollWal(live, pin, nowMs, limits);
+    const outcome = this.#pollWal(live, pin, nowMs, { ...limits, fileNews });
     if (!isCheckDue || !isExplained || !isCalm(outcome)) return outcome;
     const news = outcome.kind === "captured" ? "still" : fileNews;
     return this.#checkFiles(live, pin, nowMs, news) ?? outcome;
@@ -188,7 +222,8 @@ export class WalPoller {
       if (limits.mayCheckpoint) releaseIfHarmful(live, this.context, this.name);
       return QUIET;
     }
-    const outcome = nowMs >= this.captureDueMs ? this.#capture(live, nowMs, seen, limits.fileNews) : QUIET;
+    const isDue = nowMs >= this.captureDueMs || this.#isRequested;
+    const outcome = isDue ? this.#capture(live, nowMs, seen, limits.fileNews) : QUIET;
     if (!isCalm(outcome) || !limits.mayCheckpoint) return outcome;
     const { index } = seen;
     const reason = this.#checkpointIfDue(live, pin, index, nowMs) ?? this.#restIfAlone(live, index, nowMs);
@@ -198,8 +233,10 @@ export class WalPoller {
   #pollLockless(live: LiveDatabase, pin: LocklessPin, nowMs: number): PollOutcome {
     if (this.#waitsForUpload(live)) return QUIET;
     this.#lockless ??= new LocklessPoller(this.context.env);
-    const outcome = this.#lockless.poll(live, pin, nowMs);
+    const outcome = this.#lockless.poll(live, pin, nowMs, this.#isRequested);
     if (outcome.kind === "captured") this.#lastCaptureMs = nowMs;
+    // A requested poll is quiet only when it has found nothing new.
+    if (isCalm(outcome)) this.#noteWhole(live);
     return outcome;
   }
 
@@ -252,7 +289,11 @@ export class WalPoller {
 
   #capture(live: LiveDatabase, nowMs: number, seen: TimedIndex, news: FileNews): PollOutcome {
     const outcome = capture(live, this.context.env, seen);
-    if (outcome.kind === "nothing") return QUIET;
+    if (outcome.kind === "nothing") {
+      // Without an index, a writer was about to show a commit.
+      if (outcome.index !== null) this.#noteWhole(live);
+      return QUIET;
+    }
     // A capture reads the pinned -wal and no other. Events tell of the other files, or this look has checked
     // all of them before.
     const isKnown = outcome.kind === "captured" && (news === "written" || this.#filesCheckedMs >= nowMs);
@@ -262,7 +303,15 @@ export class WalPoller {
     this.#indexCheck.captured(outcome.walStamp);
     this.#lastCaptureMs = nowMs;
     this.#nextRestMs = nowMs + FIRST_REST_MS;
+    this.#noteWhole(live);
     return { kind: "captured", frames: outcome.frameCount };
+  }
+
+  /** A poll has captured everything that was committed when it began. */
+  #noteWhole({ state }: LiveDatabase): void {
+    if (!this.#isRequested || state === null) return;
+    this.#isRequested = false;
+    this.#whole = { txid: state.txid, generation: this.#generation };
   }
 
   /** Whether captures wait for the store: with `--no-cache` they go no further than it has acknowledged. */

@@ -23,6 +23,8 @@ export interface Asker {
   readonly env: Pick<Env, "sleep">;
   /** Ends the wait; the watch continues with the request. */
   readonly signal: AbortSignal;
+  /** A watch that has not answered by then hangs; absent: no limit once it has acknowledged the request. */
+  readonly answerLimitMs?: number;
 }
 
 /**
@@ -132,6 +134,7 @@ async function exchange(path: string, text: string, asker: Asker | undefined): P
   const decoder = new TextDecoder();
   const chunks: string[] = [];
   const acknowledged = new AbortController();
+  const answered = new AbortController();
   let socket: Socket;
   try {
     socket = await Bun.connect({
@@ -159,10 +162,16 @@ async function exchange(path: string, text: string, asker: Asker | undefined): P
   void asker?.env.sleep(ACKNOWLEDGE_LIMIT_MS, acknowledged.signal).then(() => {
     if (!acknowledged.signal.aborted) reject(silentError(path));
   });
+  if (asker?.answerLimitMs !== undefined) {
+    void asker.env.sleep(asker.answerLimitMs, answered.signal).then(() => {
+      if (!answered.signal.aborted) reject(silentError(path));
+    });
+  }
   try {
     return await promise;
   } finally {
     acknowledged.abort();
+    answered.abort();
     asker?.signal.removeEventListener("abort", leave);
     socket.terminate();
   }

@@ -12,7 +12,7 @@ import type { GivenUpkeep } from "../upkeep/maintenance.ts";
 
 const VERBS = ["snapshot", "compact", "checksum"] as const;
 /** Requests about the whole watch: they name no database, or several. */
-const WATCH_VERBS = ["status"] as const;
+const WATCH_VERBS = ["status", "sync"] as const;
 
 /** The acknowledgement of a request. */
 export const ACCEPTED = { ok: true, accepted: true } as const;
@@ -35,6 +35,12 @@ export interface ControlRequest {
 /** A request about the whole watch. */
 export interface WatchRequest {
   readonly verb: (typeof WATCH_VERBS)[number];
+  /** For sync: only these databases; absent: all. */
+  readonly names?: readonly string[];
+  /** For sync: only if the watch replicates there (`ObjectStore.location`). */
+  readonly destination?: string;
+  /** For sync: the time after which the watch answers in any case. */
+  readonly timeoutMs?: number;
 }
 
 /** Whether a request is about the whole watch. */

@@ -7,8 +7,8 @@
  */
 import type { Env } from "../../env.ts";
 import { errorMessage } from "../../errors.ts";
-import { hex } from "../../format/chain.ts";
 import { Backoff, type BackoffPolicy } from "../../storage/contract/backoff.ts";
+import { probeKey } from "../../storage/contract/create-only-check.ts";
 import { isWeak, type ObjectStore } from "../../storage/contract/store.ts";
 
 /** After a probe that the store did not answer. */
@@ -55,8 +55,7 @@ export class CreateOnlyProbe {
   async #probe(): Promise<void> {
     const { log } = this.#env;
     try {
-      // Each probe has a key of its own, or two probes at once would see each other's object.
-      const capabilities = await this.#store.probe(`.walrust-probe-${hex(this.#env.randomBytes(8))}`);
+      const capabilities = await this.#store.probe(probeKey(this.#env));
       this.#isEnforced = capabilities.conditionalPut === "yes" && !isWeak(capabilities);
       this.#dueMs = this.#env.monotonicMs() + this.#weak.takeMs();
     } catch (error) {

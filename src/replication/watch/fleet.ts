@@ -13,6 +13,7 @@ import type { WalrustError } from "../../errors.ts";
 import { StandingFindings } from "../../storage/contract/trouble.ts";
 import type { SharedContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
+import { answerSync, type SyncedDatabase } from "../requests/sync-request.ts";
 import { UnwatchableStatuses } from "./unwatchable-status.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import { Watcher } from "./watcher.ts";
@@ -46,10 +47,27 @@ export class Fleet {
 
   /** The status of each database, also of those without a watcher. */
   statuses(): DatabaseStatus[] {
-    const { env, config } = this.context;
     const statuses = this.#watchers.map((watcher) => watcher.status());
-    const others = this.#unwatchable.statuses(statuses, env.monotonicMs(), config.sync.walSyncIntervalMs);
-    return [...statuses, ...others];
+    return [...statuses, ...this.#others(statuses)];
+  }
+
+  /**
+   * Waits until everything that is committed now is in the bucket. A database that cannot be watched counts
+   * as stopped, so that nobody takes it for synced.
+   * @param names only these databases; null: all
+   */
+  async sync(names: readonly string[] | null, timeoutMs: number): Promise<SyncedDatabase[]> {
+    const isAsked = (name: string): boolean => names === null || names.includes(name);
+    const watchers = this.#watchers.filter(({ name, record }) => isAsked(name) && record.leaving === null);
+    const statuses = this.#watchers.map((watcher) => watcher.status());
+    const others = this.#others(statuses).filter(({ database }) => isAsked(database));
+    const synced = await answerSync(watchers, timeoutMs, this.context.env);
+    return [...synced, ...others.map(unwatchedResult)];
+  }
+
+  #others(statuses: readonly DatabaseStatus[]): DatabaseStatus[] {
+    const { env, config } = this.context;
+    return this.#unwatchable.statuses(statuses, env.monotonicMs(), config.sync.walSyncIntervalMs);
   }
 
   /** The watcher of a path or a name, or null; a leaving database answers no requests. */
@@ -180,6 +198,11 @@ export class Fleet {
     }
     return { stopped, undrained, uncaptured };
   }
+}
+
+function unwatchedResult({ database, path, failure }: DatabaseStatus): SyncedDatabase {
+  const nothing = { uploadedTxid: 0, pendingCount: 0, pendingBytes: 0, durationMs: 0 };
+  return { name: database, path, outcome: "stopped", ...nothing, problem: failure };
 }
 
 /** The condition of a database whose file exists while its name leads nowhere. */

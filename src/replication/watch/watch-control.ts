@@ -12,9 +12,20 @@ import type { WatchTarget } from "../context/watch-target.ts";
 import type { AnnouncedDatabase } from "../control/announcements.ts";
 import type { ControlRequest, WatchRequest } from "../control/control-request.ts";
 import { type ControlServer, serveControl } from "../control/control-server.ts";
+import { answerChecksum, answerSnapshot } from "../requests/requests.ts";
+import type { SyncedDatabase } from "../requests/sync-request.ts";
 import type { Fleet } from "./fleet.ts";
-import { answerChecksum, answerSnapshot } from "./requests.ts";
 import type { WatchReport } from "./watch-report.ts";
+
+/** The time of a sync whose request gives none. */
+const SYNC_MS = 30_000;
+
+/** The answer to a sync. */
+export interface SyncAnswer {
+  /** The destination as a person writes it. */
+  readonly destination: string;
+  readonly databases: readonly SyncedDatabase[];
+}
 
 /** The control socket of one watch: call `refresh` after each discovery. */
 export class WatchControl {
@@ -82,9 +93,18 @@ export class WatchControl {
   }
 
   /** Answers a request about the whole watch. */
-  async #answerWhole({ verb }: WatchRequest): Promise<unknown> {
+  async #answerWhole(request: WatchRequest): Promise<unknown> {
+    const { verb } = request;
     if (verb === "status") return this.report.status();
+    if (verb === "sync") return this.#sync(request);
     throw new WalrustError("usage", `Unknown request ${JSON.stringify(verb)}`);
+  }
+
+  /** Syncs the chosen databases, if the watch replicates to the destination of the request. */
+  async #sync({ names, destination, timeoutMs = SYNC_MS }: WatchRequest): Promise<SyncAnswer> {
+    const { url, location } = this.context.store;
+    if (destination !== undefined && destination !== location) return { destination: url, databases: [] };
+    return { destination: url, databases: await this.fleet.sync(names ?? null, timeoutMs) };
   }
 
   async #answer(request: ControlRequest): Promise<unknown> {

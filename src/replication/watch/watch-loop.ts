@@ -21,6 +21,7 @@ import { OwnWriters } from "../context/own-writers.ts";
 import type { SharedContext, UploadGate, Validate } from "../context/watch-context.ts";
 import type { WatchEvent } from "../context/watch-events.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
+import type { SyncedDatabase } from "../requests/sync-request.ts";
 import { Backlog } from "../upload/backlog.ts";
 import { CreateOnlyProbe } from "../upload/create-only-probe.ts";
 import { enforceSpoolBudget, overShare } from "../upload/spool-limit.ts";
@@ -51,6 +52,11 @@ export interface RunningWatch {
   statuses(): DatabaseStatus[];
   /** Conditions of the store that all databases share. */
   storeConditions(): readonly Condition[];
+  /**
+   * Waits until everything that is committed now is in the bucket.
+   * @param names only these databases; null: all
+   */
+  sync(names: readonly string[] | null, timeoutMs: number): Promise<SyncedDatabase[]>;
 }
 
 /** The input of a watch beside the first discovery. */
@@ -124,7 +130,11 @@ export async function watch(
   const backlog = new Backlog(storeConditions, input.puts);
   const wakeUps = new WakeUps(env, input.openWalEvents);
   try {
-    onStart?.({ statuses: () => fleet.statuses(), storeConditions: () => storeConditions.current });
+    onStart?.({
+      statuses: () => fleet.statuses(),
+      storeConditions: () => storeConditions.current,
+      sync: (names, timeoutMs) => fleet.sync(names, timeoutMs),
+    });
     fleet.accept(first);
     control.refresh();
     const discovery = new RepeatedDiscovery(input.discover, env);

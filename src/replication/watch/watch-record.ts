@@ -131,7 +131,7 @@ export function paceOf(
   health: Pick<WatcherHealth, "isCalm">,
   snapshots: Pick<Snapshots, "isRequested">,
   work: Pick<Work, "isWaiting"> | null,
-  { lastCaptureMs }: Pick<WalPoller, "lastCaptureMs">,
+  { lastCaptureMs, isRequested }: Pick<WalPoller, "lastCaptureMs" | "isRequested">,
   nowMs: number,
 ): Pace {
   if (record.stopped !== null) return "none";
@@ -140,7 +140,7 @@ export function paceOf(
     attachment.live !== null && attachment.anchorReason === null && attachment.adoptReason === null;
   const isWhole = isSound && !record.hasFailed && !record.isFileAbsent && !record.isSpoolFull;
   const isAtRest = phase === "watching" && job === "none" && !isUploadDue(attachment, work);
-  if (!isWhole || !isAtRest || !health.isCalm || snapshots.isRequested) return "busy";
+  if (!isWhole || !isAtRest || !health.isCalm || snapshots.isRequested || isRequested) return "busy";
   return nowMs - lastCaptureMs < ACTIVE_MS ? "active" : "idle";
 }
 

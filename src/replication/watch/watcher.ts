@@ -15,10 +15,11 @@ import { asWalrustError, hasCode, type WalrustError } from "../../errors.ts";
 import type { Circuit } from "../../storage/contract/circuit.ts";
 import type { LiveChecksum } from "../capture/image-checksum.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
-import { releaseIfHarmful } from "../capture/pin-release.ts";
+import { releaseForFullSpool, releaseIfHarmful } from "../capture/pin-release.ts";
 import { type PollOutcome, WalPoller } from "../capture/wal-poller.ts";
 import type { SharedContext, WatchContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
+import type { RequestFacts } from "../requests/requests.ts";
 import type { GivenUpkeep, UpkeepResult } from "../upkeep/maintenance.ts";
 import { Snapshots } from "../upkeep/snapshots.ts";
 import { pruneSpool } from "../upkeep/upkeep.ts";
@@ -28,9 +29,9 @@ import type { LaneOutcome } from "../upload/uploader.ts";
 import { Attachment } from "./attachment.ts";
 import { deriveContext } from "./own-context.ts";
 import { type JobKind, type LookAction, planLook, planSeen } from "./plan-look.ts";
-import { gatherRequestFacts, type RequestFacts } from "./requests.ts";
+import { gatherRequestFacts } from "./request-facts.ts";
 import { absentError, SetAside } from "./set-aside.ts";
-import { Turn, type Woken } from "./wake-ups.ts";
+import { Turn } from "./wake-ups.ts";
 import { gatherFacts, type Pace, paceOf, seenFacts, UNSUSPECTED, WatchRecord } from "./watch-record.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import { WatcherHealth } from "./watcher-health.ts";
@@ -50,7 +51,7 @@ export class Watcher {
   readonly #health: WatcherHealth;
   readonly #poller: WalPoller;
   readonly #snapshots: Snapshots;
-  readonly #circuit: Circuit;
+  readonly circuit: Circuit;
   /** Null while nothing waits, nothing is due and no failure has to be remembered. */
   #work: Work | null = null;
   /** The job that runs; never rejects. */
@@ -66,7 +67,7 @@ export class Watcher {
     this.#snapshots = new Snapshots(name, context);
     this.#attachment = new Attachment(target, context, this.#poller, this.#snapshots);
     this.#record = new WatchRecord(target, this.#attachment, new UpkeepSchedule(context));
-    this.#circuit = circuit;
+    this.circuit = circuit;
   }
 
   get target(): WatchTarget {
@@ -99,7 +100,7 @@ export class Watcher {
     return this.#health.uploadLagMs(this.#attachment.captured);
   }
 
-  get poller(): Woken["poller"] {
+  get poller(): WalPoller {
     return this.#poller;
   }
 
@@ -149,7 +150,7 @@ export class Watcher {
   }
 
   #working(): Work {
-    this.#work ??= new Work(this.#record, this.context, this.#circuit, this.#snapshots);
+    this.#work ??= new Work(this.#record, this.context, this.circuit, this.#snapshots);
     return this.#work;
   }
 
@@ -229,11 +230,7 @@ export class Watcher {
 
   /** The spool is full: uploads continue, and the application's WAL must not grow without bound. */
   #releaseForSpool(nowMs: number): void {
-    const { live } = this;
-    if (live !== null && !this.#record.isJobRunning && live.pin.state !== "released") {
-      live.pin.release();
-      live.pinLost = "capture had stopped because the spool was full";
-    }
+    if (this.live !== null && !this.#record.isJobRunning) releaseForFullSpool(this.live);
     this.#health.blocked(null);
     this.#send(nowMs, false);
   }
@@ -411,7 +408,7 @@ export class Watcher {
   }
 
   get requestFacts(): RequestFacts {
-    return gatherRequestFacts(this.#record, this.#health, this.#snapshots.taken);
+    return gatherRequestFacts(this.#record, this.#health, this.#snapshots, this.#poller);
   }
 
   /** Takes a snapshot of now as soon as possible. */

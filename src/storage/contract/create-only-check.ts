@@ -3,12 +3,22 @@
  * upload to that key must fail too. Any other failure ends the probe with an error, because that failure
  * shows nothing about create-only writes.
  */
+import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
+import { hex } from "../../format/chain.ts";
 import { answerStatusOf } from "./request-errors.ts";
 import type { ObjectStore, StoreCapabilities } from "./store.ts";
 
 /** The content of the probe object. */
 export const PROBE_BODY = { kind: "bytes", bytes: new TextEncoder().encode("walrust probe\n") } as const;
+
+/** Keys of probe objects begin with this. A probe that is killed leaves its object. */
+export const PROBE_PREFIX = ".walrust-probe-";
+
+/** A key for one probe: two probes with one key would see each other's object. */
+export function probeKey(env: Pick<Env, "randomBytes">): string {
+  return `${PROBE_PREFIX}${hex(env.randomBytes(8))}`;
+}
 
 /** Single requests of a store, without its own checks around create-only puts. */
 export interface ProbedStore {

@@ -4,6 +4,7 @@
  */
 import { describe, expect, test } from "bun:test";
 import { compactVerb } from "../../../src/commands/compact.ts";
+import { doctorVerb } from "../../../src/commands/doctor.ts";
 import { shownSettings } from "../../../src/commands/explain/shown-settings.ts";
 import { explainVerb } from "../../../src/commands/explain.ts";
 import { listVerb } from "../../../src/commands/list.ts";
@@ -13,6 +14,8 @@ import { restoreVerb } from "../../../src/commands/restore.ts";
 import { verbHelp } from "../../../src/commands/shared/help.ts";
 import { optionsOf, type Verb } from "../../../src/commands/shared/verb.ts";
 import { snapshotVerb } from "../../../src/commands/snapshot.ts";
+import { statusVerb } from "../../../src/commands/status.ts";
+import { syncVerb } from "../../../src/commands/sync.ts";
 import { undoVerb } from "../../../src/commands/undo.ts";
 import { verifyVerb } from "../../../src/commands/verify.ts";
 import { watchVerb } from "../../../src/commands/watch.ts";
@@ -119,6 +122,9 @@ const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
       PROGRESS,
     ],
   ],
+  [statusVerb, [...STORE, "--all", STATE_DIR]],
+  [syncVerb, [...STORE, "--all", STATE_DIR, TIMEOUT]],
+  [doctorVerb, [...STORE, STATE_DIR]],
   [explainVerb, [...WATCH, ...HIDDEN, "--commits-per-second 5", "--pages-per-commit 4"]],
   [pragmaVerb, ["--output pragmas.sql", "--comments false"]],
 ];

@@ -23,6 +23,9 @@ const CALLS: readonly (readonly string[])[] = [
   ["compact", "--all", ...BUCKET],
   ["prune", "app", ...BUCKET],
   ["replicate", "file:///nowhere/at/all/app", "--local", "replica.db", "--once"],
+  ["status", ...BUCKET],
+  ["sync", "--all", ...BUCKET],
+  ["doctor", "app.db", ...BUCKET],
   ["explain", "app.db", ...BUCKET],
   ["pragma"],
 ];

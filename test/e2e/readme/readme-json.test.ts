@@ -66,13 +66,18 @@ async function printAll(sandbox: Sandbox): Promise<Record<string, unknown>> {
   const snapshot = await sandbox.json("walrust snapshot data/shop.db --json");
   await insertNote(sandbox, "third");
   await watch.waitForTxid(3, "shop");
+  const status = await sandbox.json("walrust status shop --json");
+  const sync = await sandbox.json("walrust sync shop --json");
   expect(await watch.stop()).toBe(0);
   const error = await sandbox.spawn("walrust restore shop -o data/shop.db --json").end(2);
   return {
     watch: watch.uploads("shop").find(({ kind }) => kind === "increment"),
     snapshot,
+    status,
+    sync,
     list: await sandbox.json("walrust list --json"),
     verify: await sandbox.json("walrust verify shop --json"),
+    doctor: await sandbox.json("walrust doctor --json"),
     explain: await sandbox.json("walrust explain --json"),
     compact: await dueCompaction(sandbox),
     restore: await sandbox.json("walrust restore shop -o restored.db --json"),

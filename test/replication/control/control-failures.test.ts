@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { WalrustError } from "../../../src/errors.ts";
-import { RequestWait } from "../../../src/replication/watch/request-wait.ts";
+import { RequestWait } from "../../../src/replication/requests/request-wait.ts";
 import { breakerOf } from "../../support/config.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { askForSnapshot } from "../../support/runs/watch-requests.ts";

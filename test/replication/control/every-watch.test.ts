@@ -1,7 +1,7 @@
 /** Requests about the whole watch, to every watch of this user. */
 import { expect, test } from "bun:test";
-import { createServer, type Socket } from "node:net";
 import { mkdirSync, writeFileSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import type { Env } from "../../../src/env.ts";
 import type { RuntimeFolders } from "../../../src/local/folders/runtime-folder.ts";
@@ -10,6 +10,7 @@ import { serveControl } from "../../../src/replication/control/control-server.ts
 import type { WatchStatus } from "../../../src/replication/watch/watch-report.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { runtimeFoldersIn } from "../../support/runtime-folders.ts";
+import { gate } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 import { tempFolder } from "../../support/temp.ts";
 
@@ -47,7 +48,12 @@ async function serveRaw(path: string, onConnection: (socket: Socket) => void) {
 test("every watch of this user is asked once, and none that has ended", async () => {
   const { folder, folders } = ownFolders();
   writeFileSync(join(folder, "walrust-1-00000000.sock"), "");
-  const serve = (answer: string) => serveControl(folders, async () => "database", async () => answer);
+  const serve = (answer: string) =>
+    serveControl(
+      folders,
+      async () => "database",
+      async () => answer,
+    );
   const [one, two] = [serve("one"), serve("two")];
   one.announce({ stateFolder: folder, destination: "s3://memory", name: "app", path: "/db" });
   const ended = serve("three");
@@ -63,11 +69,15 @@ test("every watch of this user is asked once, and none that has ended", async ()
   expect(await ask(folders)).toEqual([]);
 });
 
-test("a watch whose socket lies in a temporary folder is found by the state folder of a database", async () => {
+test("a watch with its socket in a temporary folder is found by a state folder", async () => {
   const { folders } = ownFolders();
   const stateFolder = tempFolder("every");
   const elsewhere = ownFolders().folders;
-  const server = serveControl(elsewhere, async () => "database", async () => "found");
+  const server = serveControl(
+    elsewhere,
+    async () => "database",
+    async () => "found",
+  );
   server.announce({ stateFolder, destination: "s3://memory", name: "app", path: "/db" });
   expect(await ask(folders)).toEqual([]);
   expect(await ask(folders, STILL, [stateFolder])).toMatchObject([{ result: "found" }]);
@@ -77,11 +87,13 @@ test("a watch whose socket lies in a temporary folder is found by the state fold
 test("a watch that hangs and a watch of an earlier version are answers that say so", async () => {
   const { folder, folders } = ownFolders();
   const refusal = { ok: false, code: "usage", message: 'Unknown request "status"', hint: null };
+  const answered = gate();
   const old = await serveRaw(join(folder, "walrust-11-0a.sock"), (socket) => {
     socket.on("data", () => socket.end(`${JSON.stringify(refusal)}\n`));
+    socket.on("close", () => answered.open());
   });
   const hanging = await serveRaw(join(folder, "walrust-22-0a.sock"), () => {});
-  const answers = await ask(folders, { sleep: async () => {} });
+  const answers = await ask(folders, { sleep: () => answered.passed });
   expect(answers.map(({ pid, error }) => [pid, error?.code, error?.message])).toEqual([
     [11, "locked", "The watch with pid 11 is of an earlier version"],
     [22, "locked", "The watch with pid 22 does not answer"],

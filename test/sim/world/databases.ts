@@ -34,7 +34,9 @@ export class SimDatabase {
   digest = "";
   /** Commits, checkpoints and the like so far. */
   changeCount = 0;
-  readonly #committed = new Set<string>();
+  /** By the digest of an image: which registration was the last of it. */
+  readonly #committed = new Map<string, number>();
+  #registrations = 0;
 
   constructor(
     readonly plan: DatabasePlan,
@@ -50,6 +52,16 @@ export class SimDatabase {
   /** Whether an image was ever committed. */
   isCommitted(digest: string): boolean {
     return this.#committed.has(digest);
+  }
+
+  /** How many images were registered so far. */
+  get registrations(): number {
+    return this.#registrations;
+  }
+
+  /** Whether an image was the newest one after so many registrations, or later. */
+  isSince(digest: string | null, registrations: number): boolean {
+    return digest !== null && (this.#committed.get(digest) ?? 0) >= registrations;
   }
 
   /** Makes the database. */
@@ -181,7 +193,7 @@ export class SimDatabase {
 
   #register(digest: string): void {
     this.digest = digest;
-    this.#committed.add(digest);
+    this.#committed.set(digest, ++this.#registrations);
   }
 
   /** Gives the files that were written the present time. */

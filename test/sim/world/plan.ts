@@ -38,6 +38,8 @@ export interface Plan {
   readonly mayMeddle: boolean;
   /** Whether another writer takes the prefix of the first database. */
   readonly hasIntruder: boolean;
+  /** Whether somebody asks for syncs. */
+  readonly hasSyncs: boolean;
 }
 
 const PROFILES: readonly (readonly [weight: number, profile: Profile])[] = [
@@ -51,6 +53,9 @@ const PROFILES: readonly (readonly [weight: number, profile: Profile])[] = [
 
 /** One of so many seeds has an intruder. */
 const INTRUDED_SEEDS = 3;
+
+/** One of so many seeds has syncs. */
+const SYNCED_SEEDS = 2;
 
 /** The plan of a seed. @param folder holds the databases */
 export function planOf(seed: number, chance: Chance, folder: string): Plan {
@@ -77,6 +82,7 @@ export function planOf(seed: number, chance: Chance, folder: string): Plan {
     mayFailDisk: has("disk"),
     mayMeddle: has("meddling"),
     hasIntruder: profile === "clean" && seed % INTRUDED_SEEDS === 0,
+    hasSyncs: seed % SYNCED_SEEDS === 0,
   };
 }
 

@@ -94,6 +94,19 @@ export class SimProcess implements Owner {
     return this.#running?.statuses() ?? [];
   }
 
+  /** Syncs one database, as `walrust sync` asks for it. @param onSynced called if it is in time */
+  sync(name: string, timeoutMs: number, onSynced: () => void): void {
+    const synced = this.#running?.sync([name], timeoutMs);
+    synced?.then(
+      ([result]) => {
+        if (this.isAlive && result?.outcome === "synced") onSynced();
+      },
+      (error: unknown) => {
+        if (!(error instanceof Crashed)) this.failure = error;
+      },
+    );
+  }
+
   /** Asks the process to stop, as SIGTERM does. */
   stop(): void {
     this.#aborter.abort(new Error("stopped"));

@@ -74,6 +74,16 @@ function storageCases(): ExitCase[] {
       hint: "bucket",
     },
     {
+      verb: "doctor",
+      code: 4,
+      what: "the bucket does not exist",
+      words: ({ database, nowhere }) => [database, ...nowhere.words],
+      env: envOfNowhere,
+      error: null,
+      said: NO_BUCKET.said,
+      hint: "bucket",
+    },
+    {
       verb: "explain",
       code: 4,
       what: "the bucket does not exist",
@@ -90,7 +100,7 @@ function storageCases(): ExitCase[] {
 function usageCases(): ExitCase[] {
   const verbs = [
     ...["watch", "snapshot", "restore", "undo", "list", "verify"],
-    ...["compact", "replicate", "explain", "pragma"],
+    ...["compact", "replicate", "status", "sync", "doctor", "explain", "pragma"],
   ];
   return verbs.map((verb) => ({
     verb,
@@ -329,6 +339,15 @@ const OWN_CASES: readonly ExitCase[] = [
     hint: "--force",
   },
   {
+    verb: "doctor",
+    code: 3,
+    what: "a database is not in WAL mode",
+    words: (world) => [rollbackDatabase(world), ...world.there],
+    error: null,
+    said: ["rollback.db", "not in WAL mode"],
+    hint: "PRAGMA journal_mode=WAL",
+  },
+  {
     verb: "explain",
     code: 3,
     what: "the only database is not in WAL mode",
@@ -336,6 +355,24 @@ const OWN_CASES: readonly ExitCase[] = [
     error: null,
     said: ["rollback.db", "not in WAL mode"],
     hint: "PRAGMA journal_mode=WAL",
+  },
+  {
+    verb: "status",
+    code: 3,
+    what: "no watch runs",
+    words: ({ there }) => [...there],
+    error: null,
+    said: ["No watch of this user runs on this machine."],
+    hint: "Start `walrust watch`",
+  },
+  {
+    verb: "sync",
+    code: 2,
+    what: "neither NAME nor --all is given",
+    words: ({ there }) => [...there],
+    error: "usage",
+    said: ["Give the NAME of a database, or --all"],
+    hint: "walrust status",
   },
   {
     verb: "pragma",

@@ -1,9 +1,12 @@
-/** Requests over its socket to a watch in this process, as `snapshot` and `compact` make them. */
+/** Requests over its socket to a watch in this process, as `snapshot`, `compact` and `sync` make them. */
 import type { RetentionConfig } from "../../../src/config/config.ts";
+import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
-import { askWatchOrNull } from "../../../src/replication/control/control-client.ts";
+import { askEveryWatch, askWatchOrNull } from "../../../src/replication/control/control-client.ts";
+import type { SyncedDatabase } from "../../../src/replication/requests/sync-request.ts";
 import type { UpkeepResult } from "../../../src/replication/upkeep/maintenance.ts";
 import type { SnapshotResult } from "../../../src/replication/upkeep/snapshot-once.ts";
+import type { SyncAnswer } from "../../../src/replication/watch/watch-control.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 
 /** Requests a snapshot of the database at `path`. @returns null if no watch runs */
@@ -22,4 +25,20 @@ export async function askForUpkeep(
   const given = { compaction: {}, retention };
   const request = { verb: "compact", path, destination: store.url, given, force } as const;
   return (await askWatchOrNull(stateFolderOf(path).folder, request)) as UpkeepResult | null;
+}
+
+/** Syncs databases of the watch over a store. @param names absent: all */
+export async function askForSync(
+  store: ObjectStore,
+  timeoutMs: number,
+  names?: readonly string[],
+): Promise<SyncedDatabase[]> {
+  const asker = { env: systemEnv(SILENT_LOG), signal: new AbortController().signal };
+  const chosen = names === undefined ? {} : { names };
+  const request = { verb: "sync", destination: store.location, timeoutMs, ...chosen } as const;
+  const answers = await askEveryWatch(request, asker);
+  return answers.flatMap(({ result, error }) => {
+    if (error !== null) throw error;
+    return [...(result as SyncAnswer).databases];
+  });
 }

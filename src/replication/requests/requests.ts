@@ -8,13 +8,13 @@ import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { EXIT_CODES, WalrustError } from "../../errors.ts";
 import { isSnapshotFile, type SpoolFile } from "../../local/spool.ts";
+import type { Circuit } from "../../storage/contract/circuit.ts";
 import type { LiveChecksum } from "../capture/image-checksum.ts";
+import type { WalPoller, WholeCapture } from "../capture/wal-poller.ts";
 import type { ClosingSignal } from "../context/closing-signal.ts";
 import type { SnapshotResult } from "../upkeep/snapshot-once.ts";
 import type { TakenSnapshot } from "../upkeep/snapshots.ts";
 import { type Obstacle, RequestWait } from "./request-wait.ts";
-import type { WatchRecord } from "./watch-record.ts";
-import type { WatcherHealth } from "./watcher-health.ts";
 
 const POLL_INTERVAL_MS = 20;
 
@@ -36,27 +36,20 @@ export interface RequestFacts {
   /** Captured files that wait; null while the database is not attached. */
   readonly pending: readonly SpoolFile[] | null;
   readonly taken: TakenSnapshot | null;
-}
-
-/** Gathers what a request waits for at this moment. */
-export function gatherRequestFacts(
-  record: Readonly<WatchRecord>,
-  health: Pick<WatcherHealth, "failure" | "circuit">,
-  taken: TakenSnapshot | null,
-): RequestFacts {
-  const { live, adoptReason } = record.attachment;
-  return {
-    givenUp: record.givenUp,
-    isClosing: record.isClosing,
-    failure: health.failure,
-    isSuspended: health.circuit === "open",
-    isAttached: live !== null,
-    isReadable: live?.state != null && record.isFree,
-    isJobRunning: record.isJobRunning,
-    isAdopting: adoptReason !== null,
-    pending: live?.pending ?? null,
-    taken,
-  };
+  /** Why the database is set aside, named or found by a glob, or null. */
+  readonly refused: WalrustError | null;
+  /** Whether the database leaves the watch, or the watch ends. */
+  readonly isLeaving: boolean;
+  /** Captures are stopped because the spool is full. */
+  readonly isSpoolFull: boolean;
+  /** Whether there is a history that nothing is about to change. */
+  readonly isSettled: boolean;
+  /** The newest TXID in the bucket, 0 before the first. */
+  readonly uploadedTxid: number;
+  /** The last requested capture of everything, or null. */
+  readonly whole: WholeCapture | null;
+  /** The generation of the history at present. */
+  readonly generation: number;
 }
 
 /** The watched database that a request is about. */
@@ -64,6 +57,8 @@ export interface RequestedDatabase {
   readonly target: AttachTarget;
   readonly context: { readonly env: Env; readonly closing: Pick<ClosingSignal, "signal"> };
   readonly requestFacts: RequestFacts;
+  readonly poller: Pick<WalPoller, "request">;
+  readonly circuit: Pick<Circuit, "lift">;
   requestSnapshot(): void;
   readChecksum(): Promise<LiveChecksum | null>;
 }

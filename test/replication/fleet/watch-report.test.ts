@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { systemEnv, SILENT_LOG } from "../../../src/env.ts";
+import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { Conditions } from "../../../src/replication/context/conditions.ts";
 import { WatchReport } from "../../../src/replication/watch/watch-report.ts";
 import type { DatabaseStatus } from "../../../src/replication/watch/watch-status.ts";
@@ -29,7 +29,11 @@ function reported(databases: DatabaseStatus[]) {
   const watchers = [{ name: "app", live: { state: { snapshot } } }];
   const storeConditions = new Conditions(null, env, () => {});
   const context = { env, version: "1.2.3", store, storeConditions };
-  return { clock, storeConditions, report: new WatchReport({ statuses: () => databases, watchers }, context) };
+  return {
+    clock,
+    storeConditions,
+    report: new WatchReport({ statuses: () => databases, watchers }, context),
+  };
 }
 
 test("WatchReport knows the last upload and its own age", () => {

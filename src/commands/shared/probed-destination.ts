@@ -1,15 +1,15 @@
 /**
- * Explains the destination: whether it can be reached, and whether it enforces create-only writes. To find
- * out, it puts one small object twice and deletes it.
+ * Probes a destination for `explain` and `doctor`: whether it can be reached, and whether it enforces
+ * create-only writes. To find out, it puts one small object twice and deletes it.
  */
 import type { Env } from "../../env.ts";
 import { hasCode, WalrustError } from "../../errors.ts";
-import { hex } from "../../format/chain.ts";
+import { probeKey } from "../../storage/contract/create-only-check.ts";
 import type { ObjectStore, StoreCapabilities } from "../../storage/contract/store.ts";
 import { SINGLE_PUT_SIZE_MAX } from "../../storage/s3/s3-multipart.ts";
 
-/** A destination. */
-export interface ExplainedStorage {
+/** A destination, as a probe has found it. */
+export interface ProbedDestination {
   readonly url: string;
   readonly isReachable: boolean;
   readonly conditionalPut: StoreCapabilities["conditionalPut"];
@@ -19,7 +19,7 @@ export interface ExplainedStorage {
 }
 
 /** Tries the store. A folder that does not exist yet is not created: the first put of a watch does that. */
-export async function explainStorage(store: ObjectStore, env: Env): Promise<ExplainedStorage> {
+export async function probeDestination(store: ObjectStore, env: Env): Promise<ProbedDestination> {
   const { url, layout, capabilities } = store;
   const reached = ({ conditionalPut, conditionalComplete = conditionalPut }: StoreCapabilities) => {
     return { url, isReachable: true, conditionalPut, conditionalComplete, problem: null };
@@ -29,8 +29,7 @@ export async function explainStorage(store: ObjectStore, env: Env): Promise<Expl
       await listRoot(store);
       return reached(capabilities);
     }
-    // Each probe has a key of its own: two that run at once would see each other's object.
-    const found = await store.probe(`.walrust-probe-${hex(env.randomBytes(8))}`);
+    const found = await store.probe(probeKey(env));
     // Every restore begins with a listing. An endpoint that also contains the bucket accepts puts, but lists
     // nothing.
     for await (const _ of store.list("", { limit: 1 })) break;
@@ -51,7 +50,7 @@ async function listRoot(folder: ObjectStore): Promise<void> {
 }
 
 /** The protection against a second writer, as text. */
-export function guaranteeText({ conditionalPut, conditionalComplete }: ExplainedStorage): string {
+export function guaranteeText({ conditionalPut, conditionalComplete }: ProbedDestination): string {
   if (conditionalPut === "yes" && conditionalComplete === "no") {
     const limit = `${SINGLE_PUT_SIZE_MAX / 2 ** 20} MB`;
     return `enforced up to ${limit}; for larger objects two writers at the same moment could both succeed`;

@@ -1,0 +1,37 @@
+/**
+ * Checks whether running watches of this user replicate the databases, and whether these watches answer.
+ */
+import type { FoundDatabase } from "../../discovery/finder.ts";
+import type { WatchAnswer } from "../../replication/control/control-client.ts";
+import type { WatchStatus } from "../../replication/watch/watch-report.ts";
+import { countOf } from "../shared/output.ts";
+import { Checks } from "./check.ts";
+
+/** Checks the watches, from their answers to `status`. */
+export function checkWatches(answers: readonly WatchAnswer[], databases: readonly FoundDatabase[]): Checks {
+  const checks = new Checks("watch", null);
+  const watched = new Map<string, string>();
+  for (const { pid, result, error } of answers) {
+    if (error !== null) checks.failure("answer", error);
+    if (result === null) continue;
+    const { databases: theirs, destination, version } = result as WatchStatus;
+    const bad = theirs.filter(({ state }) => state === "stopped" || state === "failing");
+    const text = `pid ${pid}, ${version}: ${countOf(theirs.length, "database")} to ${destination}`;
+    if (bad.length === 0) checks.ok("answer", text);
+    else {
+      const names = bad.slice(0, 3).map(({ database }) => database);
+      const message = `${text}, of which ${bad.length} fail or are stopped: ${names.join(", ")}`;
+      checks.warning("answer", message, "`walrust status` shows the reasons, and what to do");
+    }
+    for (const { path } of theirs) watched.set(path, destination);
+  }
+  const missing = databases.filter(({ path }) => !watched.has(path));
+  if (databases.length === 0) return checks;
+  if (missing.length === 0) checks.ok("replicated", "a running watch replicates every database");
+  else {
+    const all = countOf(databases.length, "database");
+    const message = `no watch of this user replicates ${missing.length} of ${all}: ${missing[0]!.path}`;
+    checks.warning("replicated", message, "Start `walrust watch`, or run this as the user of the watch");
+  }
+  return checks;
+}

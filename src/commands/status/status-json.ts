@@ -1,0 +1,58 @@
+/**
+ * The document that `status --json` prints. Keys are only ever added.
+ */
+import type { JudgedDatabase, JudgedWatch, JudgedWatches } from "./judged-watches.ts";
+
+/** The judged watches as a JSON document. */
+export function statusJson({ health, watches, absent }: JudgedWatches): unknown {
+  return { status: health, watches: watches.map(watchJson), not_watched: absent };
+}
+
+function watchJson({ pid, health, reasons, remedies, status, problem, databases }: JudgedWatch): unknown {
+  return {
+    pid,
+    status: health,
+    reasons,
+    remedies,
+    version: status?.version ?? null,
+    destination: status?.destination ?? null,
+    uptime_seconds: status === null ? null : seconds(status.uptimeMs),
+    last_upload: timeOrNull(status?.lastUploadTimeMs ?? null),
+    conditions: status?.storeConditions ?? [],
+    problem: problem && { code: problem.code, message: problem.message, hint: problem.hint ?? null },
+    databases: databases.map(databaseJson),
+  };
+}
+
+function databaseJson({ reported, report, remedies }: JudgedDatabase): unknown {
+  const { snapshot, validation, failure, failingMs } = reported;
+  return {
+    name: reported.database,
+    path: reported.path,
+    status: report.status,
+    health: report.health,
+    reasons: report.reasons,
+    remedies,
+    txid: reported.txid,
+    uploaded_txid: reported.uploadedTxid,
+    lag_seconds: seconds(reported.lagMs),
+    pending_files: reported.pendingCount,
+    pending_bytes: reported.pendingBytes,
+    wal_frames: reported.walFrames,
+    wal_bytes: reported.walBytes,
+    last_sync: report.last_sync,
+    snapshot: snapshot && { txid: snapshot.txid, time: timeOrNull(snapshot.timeMs) },
+    validation: validation && { status: validation.status, time: timeOrNull(validation.timeMs) },
+    circuit: reported.circuit,
+    failure: failure && { ...failure, seconds: failingMs === null ? null : seconds(failingMs) },
+    conditions: report.conditions,
+  };
+}
+
+function seconds(durationMs: number): number {
+  return Math.round(durationMs) / 1000;
+}
+
+function timeOrNull(timeMs: number | null): string | null {
+  return timeMs === null ? null : new Date(timeMs).toISOString();
+}

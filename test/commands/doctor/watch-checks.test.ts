@@ -1,0 +1,39 @@
+/** The checks of running watches, from their answers. */
+import { expect, test } from "bun:test";
+import { checkWatches } from "../../../src/commands/doctor/watch-checks.ts";
+import type { FoundDatabase } from "../../../src/discovery/finder.ts";
+import { WalrustError } from "../../../src/errors.ts";
+import { answerOf, reportedOf, watchStatusOf } from "../status/status-samples.ts";
+
+const APP = { path: "/srv/tenants/app.db" } as FoundDatabase;
+const OTHER = { path: "/srv/tenants/other.db" } as FoundDatabase;
+
+function told(...given: Parameters<typeof checkWatches>): [string, string][] {
+  return checkWatches(...given).all.map(({ check, status }) => [check, status]);
+}
+
+test("checkWatches is content with a watch that replicates every database", () => {
+  expect(told([answerOf(watchStatusOf())], [APP])).toEqual([
+    ["answer", "ok"],
+    ["replicated", "ok"],
+  ]);
+  expect(told([], [])).toEqual([]);
+});
+
+test("checkWatches warns of databases without a watch, and of failing ones", () => {
+  expect(told([], [APP])).toEqual([["replicated", "warning"]]);
+  const failing = reportedOf({ state: "failing", failure: { code: "storage", message: "m", hint: null } });
+  const { all } = checkWatches([answerOf(watchStatusOf({ databases: [failing] }))], [APP, OTHER]);
+  expect(all.map(({ check, status }) => [check, status])).toEqual([
+    ["answer", "warning"],
+    ["replicated", "warning"],
+  ]);
+  expect(all[0]!.hint).toContain("walrust status");
+  expect(all[1]!.message).toContain("1 of 2 databases: /srv/tenants/other.db");
+});
+
+test("checkWatches fails for a watch that does not answer", () => {
+  const error = new WalrustError("locked", "The watch with pid 2 does not answer", { hint: "kill it" });
+  const { all } = checkWatches([{ pid: 2, result: null, error }], []);
+  expect(all).toMatchObject([{ check: "answer", status: "failure", exit: 3, hint: "kill it" }]);
+});

@@ -1,0 +1,130 @@
+/** `walrust sync`: when it ends with 0, a lost machine loses nothing that was committed before the call. */
+
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import { renameSync } from "node:fs";
+import { join } from "node:path";
+import { commitRow, createAppDatabase, judgeAppDatabase } from "../../support/histories/app-rows.ts";
+import { assertNoSlip, toldFailure } from "../../support/oracles/run-checks.ts";
+import { documentOf, mustWalrust, runWalrust } from "../../support/processes/binary.ts";
+import { WatchProcess } from "../../support/processes/watch-process.ts";
+import { fileDestination } from "../../support/servers/destinations.ts";
+import { tempFolder } from "../../support/temp.ts";
+
+/** Without a sync, nothing is captured for an hour after a capture. */
+const SELDOM = ["--wal-sync-interval", "3600"];
+
+interface Document {
+  readonly synced: boolean;
+  readonly databases: readonly {
+    readonly name: string;
+    readonly outcome: string;
+    readonly uploaded_txid: number;
+    readonly pending_files: number;
+    readonly problem: { readonly code: string; readonly message: string } | null;
+  }[];
+}
+
+function newApps(...names: string[]) {
+  const folder = tempFolder("sync");
+  const databases = names.map((name) => join(folder, `${name}.db`));
+  for (const database of databases) createAppDatabase(database);
+  return { folder, databases, destination: fileDestination() };
+}
+
+test.each([
+  ["with a cache", []],
+  ["with --no-cache", ["--no-cache"]],
+])("every commit before a sync survives the loss of the watch, %s", async (_, flags) => {
+  const { folder, databases, destination } = newApps("app");
+  const watch = await WatchProcess.start([...databases, ...destination.words, ...SELDOM, ...flags]);
+  await watch.waitForUploads(1);
+  const app = new Database(databases[0]!);
+  for (let number = 1; number <= 5; number++) {
+    commitRow(app, 1, number);
+    const run = await mustWalrust(["sync", "app", ...destination.words]);
+    assertNoSlip(run);
+    expect(run.stdout).toMatch(/^app: TXID \d+ is in file:\/\/\S+ after \d+ ms\n$/);
+  }
+  await watch.kill();
+  app.close(true);
+  const output = join(folder, "restored.db");
+  await mustWalrust(["restore", "app", "-o", output, ...destination.words]);
+  expect(judgeAppDatabase(output).get(1)).toBe(5);
+});
+
+test("sync --all syncs every database of every watch, and names one that no watch can have", async () => {
+  const [first, second] = [newApps("one", "two"), newApps("three")];
+  const absent = join(first.folder, "absent.db");
+  const watches = [];
+  for (const { databases, destination } of [first, second]) {
+    const more = databases === first.databases ? [absent] : [];
+    const watch = await WatchProcess.start([...databases, ...more, ...destination.words, ...SELDOM]);
+    await watch.waitForUploads(databases.length);
+    watches.push(watch);
+  }
+  for (const path of [...first.databases, ...second.databases]) {
+    const app = new Database(path);
+    commitRow(app, 1, 1);
+    app.close(true);
+  }
+  const all = await runWalrust(["sync", "--all", "--json"]);
+  const { databases } = documentOf<Document>(all);
+  const outcomes = new Map(databases.map(({ name, outcome }) => [name, outcome]));
+  expect(["one", "two", "three", "absent"].map((name) => outcomes.get(name))).toEqual([
+    ...["synced", "synced", "synced"],
+    "stopped",
+  ]);
+  expect(all.exitCode).toBe(3);
+  const narrowed = await mustWalrust(["sync", "--all", "--json", ...second.destination.words]);
+  expect(documentOf<Document>(narrowed)).toMatchObject({ synced: true, databases: [{ name: "three" }] });
+  for (const watch of watches) expect(await watch.stop()).toBe(0);
+});
+
+test("sync ends with 4 and names what is behind; after the outage it ends with 0", async () => {
+  const { databases, destination } = newApps("app");
+  const watch = await WatchProcess.start([...databases, ...destination.words]);
+  await watch.waitForUploads(1);
+  renameSync(destination.folder, `${destination.folder}.away`);
+  const app = new Database(databases[0]!);
+  commitRow(app, 1, 1);
+  const words = ["sync", "app", ...destination.words];
+  const late = await runWalrust([...words, "--timeout", "1", "--json"]);
+  expect(late.exitCode).toBe(4);
+  const document = documentOf<Document>(late);
+  expect(document).toMatchObject({ synced: false, databases: [{ outcome: "behind", pending_files: 1 }] });
+  expect(document.databases[0]!.problem!.code).toBe("missing-bucket");
+  const text = await runWalrust([...words, "--timeout", "1"]);
+  expect(text.stdout).toContain("app: not in time, the bucket has TXID 1: ");
+  expect(text.stdout).toMatch(/; 1 captured file \([^)]+\) still to upload\n/);
+  renameSync(`${destination.folder}.away`, destination.folder);
+  expect(documentOf<Document>(await mustWalrust([...words, "--json"])).databases[0]).toMatchObject({
+    outcome: "synced",
+    uploaded_txid: 2,
+    pending_files: 0,
+  });
+  app.close(true);
+  expect(await watch.stop()).toBe(0);
+});
+
+test("sync without a watch of the database ends with 3", async () => {
+  const { databases, destination } = newApps("app");
+  const none = await runWalrust(["sync", "none", ...destination.words]);
+  expect(none.exitCode).toBe(3);
+  expect(toldFailure(none).message).toMatch(/^No watch of this user /);
+  const watch = await WatchProcess.start([...databases, ...destination.words]);
+  await watch.waitForUploads(1);
+  const other = await runWalrust(["sync", "none", ...destination.words]);
+  expect([other.exitCode, toldFailure(other).message]).toEqual([
+    3,
+    'No watch of this user replicates "none"',
+  ]);
+  process.kill(watch.pid, "SIGSTOP");
+  const hanging = await runWalrust(["sync", "app", "--timeout", "1", ...destination.words]);
+  process.kill(watch.pid, "SIGCONT");
+  expect([hanging.exitCode, toldFailure(hanging).message]).toEqual([
+    3,
+    `The watch with pid ${watch.pid} does not answer`,
+  ]);
+  expect(await watch.stop()).toBe(0);
+});
