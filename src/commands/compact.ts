@@ -45,6 +45,7 @@ import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
 import { progressOf } from "./shared/progress-of.ts";
+import { ManyProgress } from "./shared/progress-of-many.ts";
 import {
   type Invocation,
   NAME_MEANING,
@@ -89,36 +90,59 @@ async function run(invocation: Invocation): Promise<number> {
     });
   }
   return withPatience(invocation, async (store) => {
-    const places = localPlaces(invocation);
-    const entries = await entriesByName(invocation.sources, store.url, invocation.env, places);
-    const all = name === undefined ? await compactable(store, invocation.signal) : [{ name, problem: null }];
-    const results: UpkeepResult[] = [];
-    const failures: { readonly name: string; readonly error: WalrustError }[] = [];
-    for (const { name: database, problem } of all) {
-      try {
-        if (problem !== null) throw problem;
-        const result = await whileShown(invocation, database, store, (metered) =>
-          compactOne(invocation, metered, database, entries, values.force),
-        );
-        results.push(result);
-      } catch (error) {
-        // With --all, one database stops no other, unless it is the only one and foreign.
-        const isTheAnswer = error instanceof ForeignLayoutError && all.length === 1;
-        if (name !== undefined || isTheAnswer || !concernsOneDatabase(error)) throw error;
-        const isForeign = error instanceof ForeignLayoutError;
-        if (isForeign) invocation.env.log.warn(`${error.message}; skipped`, { hint: error.hint });
-        else {
-          invocation.env.log.error(`${database} is not compacted: ${error.message}`, { hint: error.hint });
-          failures.push({ name: database, error });
-        }
-      }
+    const work = { verb: "compact", label: "compacting", unit: "read" } as const;
+    const many = name === undefined ? new ManyProgress(progressOf(invocation), work) : null;
+    try {
+      return await compactEach(invocation, store, name, many);
+    } finally {
+      many?.end();
     }
-    if (invocation.isJson) {
-      const errors = failures.map(({ name, error: { code, message } }) => ({ name, code, message }));
-      printJson({ force: values.force, databases: results.map(jsonOf), errors });
-    } else for (const result of results) report(result, values.force);
-    return failures[0]?.error.exitCode ?? 0;
   });
+}
+
+/** Compacts the named database, or all, and prints the outcome. @returns the exit code */
+async function compactEach(
+  invocation: Invocation,
+  store: ObjectStore,
+  name: string | undefined,
+  many: ManyProgress | null,
+): Promise<number> {
+  const { force } = settingsOf(invocation, COMPACT_OPTIONS);
+  const places = localPlaces(invocation);
+  const entries = await entriesByName(invocation.sources, store.url, invocation.env, places);
+  const all = name === undefined ? await compactable(store, invocation.signal) : [{ name, problem: null }];
+  many?.start(all.length);
+  const compact = (database: string, from: ObjectStore): Promise<UpkeepResult> =>
+    compactOne(invocation, from, database, entries, force);
+  const results: UpkeepResult[] = [];
+  const failures: { readonly name: string; readonly error: WalrustError }[] = [];
+  for (const { name: database, problem } of all) {
+    try {
+      if (problem !== null) throw problem;
+      const result =
+        many === null
+          ? await whileShown(invocation, database, store, (metered) => compact(database, metered))
+          : await compact(database, counted(many, database, store));
+      results.push(result);
+    } catch (error) {
+      // With --all, one database stops no other, unless it is the only one and foreign.
+      const isTheAnswer = error instanceof ForeignLayoutError && all.length === 1;
+      if (name !== undefined || isTheAnswer || !concernsOneDatabase(error)) throw error;
+      const isForeign = error instanceof ForeignLayoutError;
+      if (isForeign) invocation.env.log.warn(`${error.message}; skipped`, { hint: error.hint });
+      else {
+        invocation.env.log.error(`${database} is not compacted: ${error.message}`, { hint: error.hint });
+        failures.push({ name: database, error });
+      }
+    } finally {
+      many?.complete(database);
+    }
+  }
+  if (invocation.isJson) {
+    const errors = failures.map(({ name, error: { code, message } }) => ({ name, code, message }));
+    printJson({ force, databases: results.map(jsonOf), errors });
+  } else for (const result of results) report(result, force);
+  return failures[0]?.error.exitCode ?? 0;
 }
 
 /** The databases of `--all`, sorted by name. */
@@ -196,6 +220,17 @@ async function whileShown<T>(
   } finally {
     progress.end();
   }
+}
+
+/** Reports the bytes that the compaction of one database reads from the store. */
+function counted(progress: ManyProgress, name: string, store: ObjectStore): ObjectStore {
+  let doneBytes = 0;
+  return meteredStore(store, {
+    onRead: (byteCount) => {
+      doneBytes += byteCount;
+      progress.update(name, doneBytes, 0);
+    },
+  });
 }
 
 /** A temporary folder for merged objects until their upload. */

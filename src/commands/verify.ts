@@ -29,6 +29,7 @@ import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
 import { RepeatedProgress } from "./shared/progress.ts";
 import { progressOf } from "./shared/progress-of.ts";
+import { ManyProgress } from "./shared/progress-of-many.ts";
 import {
   type Invocation,
   NAME_MEANING,
@@ -87,39 +88,59 @@ async function run(invocation: Invocation): Promise<number> {
     );
   }
   return withPatience(invocation, async (store) => {
-    const { isJson, signal } = invocation;
-    const all: Verifiable[] = name === null ? await listVerifiable(store, signal) : [{ name, problem: null }];
-    const reports: VerifyReport[] = [];
-    const repairs: Repair[] = [];
-    const foreign: ForeignLayout[] = [];
-    for (const { name: database, problem, isStranger } of all) {
-      try {
-        if (problem !== null) throw problem;
-        const { report, fixed } = isStranger
-          ? { report: strangerReport(database), fixed: [] }
-          : await verifyAndFix(invocation, store, database, values);
-        if (!isJson) printReport(report, fixed, store);
-        reports.push(report);
-        repairs.push(...fixed);
-      } catch (error) {
-        if (name !== null || !concernsOneDatabase(error)) throw error;
-        if (error instanceof ForeignLayoutError) foreign.push(error.layout);
-        else {
-          const report = unverifiedReport(database, error);
-          if (!isJson) printReport(report, [], store);
-          reports.push(report);
-        }
-      }
+    const work = { verb: "verify", label: "verifying", unit: "checked" } as const;
+    const many = name === null ? new ManyProgress(progressOf(invocation), work) : null;
+    try {
+      return await verifyEach(invocation, store, name, many);
+    } finally {
+      many?.end();
     }
-    if (all.length === 0) foreign.push(...(await findForeignDatabases(store, signal)));
-    if (reports.length === 0 && foreign[0] !== undefined) throw new ForeignLayoutError(store, foreign[0]);
-    const status = worstStatus(reports, foreign.length > 0);
-    if (isJson) printJson({ status, databases: reports.map(jsonOf), fixed: repairs, foreign });
-    else if (all.length === 0) printLine(`Nothing is stored in ${store.url}`);
-    else if (name === null) printLine(summaryOf(reports));
-    if (!isJson) for (const { database, title } of foreign) printLine(`${database}: ${title}; not verified`);
-    return EXIT_CODE_BY_STATUS[status];
   });
+}
+
+/** Verifies the named database, or all, and prints the reports. @returns the exit code */
+async function verifyEach(
+  invocation: Invocation,
+  store: ObjectStore,
+  name: string | null,
+  many: ManyProgress | null,
+): Promise<number> {
+  const values = settingsOf(invocation, VERIFY_OPTIONS);
+  const { isJson, signal } = invocation;
+  const all: Verifiable[] = name === null ? await listVerifiable(store, signal) : [{ name, problem: null }];
+  many?.start(all.length);
+  const reports: VerifyReport[] = [];
+  const repairs: Repair[] = [];
+  const foreign: ForeignLayout[] = [];
+  for (const { name: database, problem, isStranger } of all) {
+    try {
+      if (problem !== null) throw problem;
+      const { report, fixed } = isStranger
+        ? { report: strangerReport(database), fixed: [] }
+        : await verifyAndFix(invocation, store, database, values, many);
+      if (!isJson) printReport(report, fixed, store);
+      reports.push(report);
+      repairs.push(...fixed);
+    } catch (error) {
+      if (name !== null || !concernsOneDatabase(error)) throw error;
+      if (error instanceof ForeignLayoutError) foreign.push(error.layout);
+      else {
+        const report = unverifiedReport(database, error);
+        if (!isJson) printReport(report, [], store);
+        reports.push(report);
+      }
+    } finally {
+      many?.complete(database);
+    }
+  }
+  if (all.length === 0) foreign.push(...(await findForeignDatabases(store, signal)));
+  if (reports.length === 0 && foreign[0] !== undefined) throw new ForeignLayoutError(store, foreign[0]);
+  const status = worstStatus(reports, foreign.length > 0);
+  if (isJson) printJson({ status, databases: reports.map(jsonOf), fixed: repairs, foreign });
+  else if (all.length === 0) printLine(`Nothing is stored in ${store.url}`);
+  else if (name === null) printLine(summaryOf(reports));
+  if (!isJson) for (const { database, title } of foreign) printLine(`${database}: ${title}; not verified`);
+  return EXIT_CODE_BY_STATUS[status];
 }
 
 /** Verifies one database, and verifies again after repairs. */
@@ -128,15 +149,16 @@ async function verifyAndFix(
   store: ObjectStore,
   database: string,
   values: { readonly restore: boolean; readonly fix: boolean; readonly readData: number | undefined },
+  many: ManyProgress | null,
 ): Promise<{ report: VerifyReport; fixed: Repair[] }> {
   const { env, signal } = invocation;
   const live = values.restore ? await liveContentOrNull(invocation, store.location, database) : null;
   const checker = integrityChecker();
   const options = { readPercent: values.readData ?? 0, restore: values.restore, live, signal, checker };
-  const report = await verifyOne(invocation, store, database, options);
+  const report = await verifyOne(invocation, store, database, options, many);
   const fixed = values.fix ? await fixDatabase(store, report, env) : [];
   if (fixed.length === 0) return { report, fixed };
-  return { report: await verifyOne(invocation, store, database, options), fixed };
+  return { report: await verifyOne(invocation, store, database, options, many), fixed };
 }
 
 /** The content of the live database, if a watch on this machine replicates it. */
@@ -155,7 +177,12 @@ async function verifyOne(
   store: ObjectStore,
   name: string,
   options: VerifyOptions,
+  many: ManyProgress | null,
 ): Promise<VerifyReport> {
+  if (many !== null) {
+    const onProgress = (done: number, total: number): void => many.update(name, done, total);
+    return verifyDatabase(store, name, { ...options, onProgress }, invocation.env);
+  }
   const display = progressOf(invocation);
   const of = (label: string, unit: "checked" | "read"): RepeatedProgress =>
     new RepeatedProgress(display, { verb: "verify", database: name, label, unit });

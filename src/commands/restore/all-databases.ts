@@ -14,8 +14,8 @@ import { integrityChecker } from "../shared/integrity.ts";
 import { localPlaces } from "../shared/local-places.ts";
 import { withPatience } from "../shared/open-destination.ts";
 import { countOf, formatBytes, printJson, printLine } from "../shared/output.ts";
-import type { RunningProgress } from "../shared/progress.ts";
 import { progressOf } from "../shared/progress-of.ts";
+import { ManyProgress } from "../shared/progress-of-many.ts";
 import type { Invocation } from "../shared/verb.ts";
 import { noticeLines, restoreJson } from "./restore-report.ts";
 
@@ -51,17 +51,16 @@ async function rowsOrNone(
   isReplicaOptional: boolean,
 ): Promise<RestoreAllRow[]> {
   const { env, signal, isJson } = invocation;
-  const work = { verb: "restore", database: null, label: "restoring", unit: "read" } as const;
-  const progress = progressOf(invocation).begin(work);
-  const count = new RestoreCount(progress);
+  const work = { verb: "restore", label: "restoring", unit: "read" } as const;
+  const progress = new ManyProgress(progressOf(invocation), work);
   try {
     const places = localPlaces(invocation);
     const context = { store, env, signal, places, checker: integrityChecker() };
     return await restoreAll(request, context, {
-      onStart: (databaseCount) => count.start(databaseCount),
-      onRead: (name, done, total) => count.read(name, done, total),
+      onStart: (databaseCount) => progress.start(databaseCount),
+      onRead: (name, done, total) => progress.update(name, done, total),
       onRow: (row) => {
-        count.complete(row.name);
+        progress.complete(row.name);
         if (!isJson) for (const line of rowLines(row)) printLine(line);
       },
     });
@@ -70,48 +69,6 @@ async function rowsOrNone(
     throw error;
   } finally {
     progress.end();
-  }
-}
-
-/** Adds up the progress of several restores. */
-class RestoreCount {
-  readonly #atWork = new Map<string, { readonly done: number; readonly total: number }>();
-  #total = 0;
-  #completed = 0;
-  #completedBytes = 0;
-
-  constructor(readonly progress: RunningProgress) {}
-
-  start(databaseCount: number): void {
-    this.#total = databaseCount;
-    this.#show();
-  }
-
-  read(name: string, done: number, total: number): void {
-    this.#atWork.set(name, { done, total });
-    this.#show();
-  }
-
-  complete(name: string): void {
-    this.#completed++;
-    this.#completedBytes += this.#atWork.get(name)?.done ?? 0;
-    this.#atWork.delete(name);
-    this.#show();
-  }
-
-  /** The sizes of the databases that wait are not known: each counts as one. */
-  #show(): void {
-    let [bytes, parts] = [this.#completedBytes, this.#completed];
-    for (const { done, total } of this.#atWork.values()) {
-      bytes += done;
-      parts += total === 0 ? 0 : done / total;
-    }
-    this.progress.update({
-      doneBytes: bytes,
-      totalBytes: null,
-      databases: { done: this.#completed, total: this.#total },
-      share: this.#total === 0 ? 0 : parts / this.#total,
-    });
   }
 }
 

@@ -104,6 +104,8 @@ test.each([
   ["restore --all", () => ["restore", "--all", "--into", join(folder, "all"), ...there], "restoring"],
   ["verify", () => ["verify", "app", ...there], "verifying app"],
   ["compact", () => ["compact", "app", "--force", ...there], "compacting app"],
+  ["verify --all", () => ["verify", "--all", ...there], "verifying"],
+  ["compact --all", () => ["compact", "--all", "--force", ...there], "compacting"],
 ] as const)("%s shows a bar on a terminal, no wider than it, and removes it", async (_, words, label) => {
   for (const columns of [100, 24]) {
     rmSync(output, { force: true });
