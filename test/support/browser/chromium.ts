@@ -5,11 +5,14 @@
  * Source: Chrome DevTools Protocol (Target, Runtime, Page, Input, Emulation, Network, Log), version 1.3.
  */
 import { afterEach } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { peerPath } from "../servers/peers.ts";
 import { tempFolder } from "../temp.ts";
 
 const START_LIMIT_MS = 30_000;
+const BEHIND_SCRIPT = "/usr/lib/chromium/chromium";
+/** The browser ends with the process of the test, even if that is killed. */
+const WITH_PARENT = Bun.which("setpriv") === null ? [] : ["setpriv", "--pdeathsig", "KILL"];
 
 /** How a page is shown. */
 export interface PageOptions {
@@ -49,7 +52,8 @@ export class Chromium {
   static async start(): Promise<Chromium> {
     const child = Bun.spawn(
       [
-        peerPath("chromium"),
+        ...WITH_PARENT,
+        browserPath(),
         "--headless=new",
         "--remote-debugging-port=0",
         `--user-data-dir=${tempFolder("chromium")}`,
@@ -59,14 +63,19 @@ export class Chromium {
       ],
       { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, TZ: "UTC" } },
     );
-    const socket = new WebSocket(await addressOf(child));
-    await new Promise((resolve, reject) => {
-      socket.addEventListener("open", resolve);
-      socket.addEventListener("error", reject);
-    });
-    const browser = new Chromium(child, socket);
-    browsers.add(browser);
-    return browser;
+    try {
+      const socket = new WebSocket(await addressOf(child));
+      await new Promise((resolve, reject) => {
+        socket.addEventListener("open", resolve);
+        socket.addEventListener("error", reject);
+      });
+      const browser = new Chromium(child, socket);
+      browsers.add(browser);
+      return browser;
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    }
   }
 
   /** Opens a page and waits until it is loaded. */
@@ -232,6 +241,12 @@ const KEY_CODES: Readonly<Record<string, number>> = {
   ...{ PageUp: 33, PageDown: 34, End: 35, Home: 36 },
   ...{ ArrowLeft: 37, ArrowUp: 38, ArrowRight: 39, ArrowDown: 40 },
 };
+
+/** The browser itself: Debian's script starts a child, which would outlive the script. */
+function browserPath(): string {
+  const path = peerPath("chromium");
+  return path === "/usr/bin/chromium" && existsSync(BEHIND_SCRIPT) ? BEHIND_SCRIPT : path;
+}
 
 /** The address that the browser prints once it listens. Later lines are read and dropped. */
 function addressOf(child: Bun.Subprocess<"ignore", "ignore", "pipe">): Promise<string> {
