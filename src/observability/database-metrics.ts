@@ -72,10 +72,15 @@ const STATUS_ROWS: readonly StatusRow[] = [
     "sum",
     (one) => one.cacheBytes,
   ),
-  status("cache_pending_uploads", "Captured files not in the bucket.", "sum", (one) => one.pendingCount),
+  status(
+    "cache_pending_uploads",
+    "Captured files that wait for their upload.",
+    "sum",
+    (one) => one.pendingCount,
+  ),
   status(
     "cache_pending_bytes",
-    "Bytes of captured files not in the bucket.",
+    "Bytes of captured files that wait for their upload.",
     "sum",
     (one) => one.pendingBytes,
   ),
@@ -95,7 +100,9 @@ const COUNT_ROWS: readonly CountRow[] = [
     [labelPair("kind", "snapshot"), snapshots],
   ]),
   count("upload_bytes_total", "counter", "Bytes of uploaded objects.", (one) => only(one.uploadedBytes)),
-  count("snapshot_count", "untyped", "Snapshots uploaded.", ({ snapshots }) => only(snapshots)),
+  count("snapshot_count", "untyped", "Snapshots uploaded since the start.", ({ snapshots }) =>
+    only(snapshots),
+  ),
   count(
     "sync_latency_seconds",
     "histogram",
@@ -117,7 +124,7 @@ const COUNT_ROWS: readonly CountRow[] = [
   count("compaction_total", "counter", "Objects made by compaction.", (_, upkeep) =>
     only(upkeep.compactions),
   ),
-  count("incrementals_merged_total", "counter", "Objects that compaction merged.", (_, upkeep) =>
+  count("incrementals_merged_total", "counter", "Objects that compaction merged into others.", (_, upkeep) =>
     only(upkeep.mergedObjects),
   ),
   count("compaction_duration_seconds", "gauge", "Duration of the last merge.", (_, upkeep) =>
@@ -147,10 +154,13 @@ const COUNT_ROWS: readonly CountRow[] = [
     "Times that walrust continued a broken WAL history by uploading the changed pages.",
     (_, upkeep) => only(upkeep.reAnchors),
   ),
-  count("circuit_open_total", "counter", "Times that the circuit breaker opened.", (_, upkeep) =>
-    only(upkeep.circuitOpenings),
+  count(
+    "circuit_open_total",
+    "counter",
+    "Times that the circuit breaker suspended the requests of a database.",
+    (_, upkeep) => only(upkeep.circuitOpenings),
   ),
-  count("error_count", "untyped", "Failures; a failure that lasts counts once.", (one) =>
+  count("error_count", "untyped", "Failures of a database; a failure that lasts counts once.", (one) =>
     only(one.errorCount),
   ),
   count(
@@ -187,7 +197,7 @@ export function* databaseFamilies(
   yield {
     name: named("last_validation_success"),
     kind: "gauge",
-    help: "1 if the last validation found no error, 0 if it did.",
+    help: "1 if the last validation found no error, 0 if it found one.",
     samples: isPerDatabase ? soundSamples(statuses, pairs, tally) : [],
   };
   const counts = isPerDatabase

@@ -44,13 +44,17 @@ export function* metricFamilies(
 
 function* processFamilies({ env, startedMs, letGoCount }: Tally, version: string): Generator<MetricFamily> {
   yield gauge("up", "1 while walrust watches.", [{ value: 1 }]);
-  yield gauge("build_info", "The version, as a label.", [{ labels: labelText({ version }), value: 1 }]);
+  yield gauge("build_info", "The version of walrust, as a label.", [
+    { labels: labelText({ version }), value: 1 },
+  ]);
   const uptimeMs = env.monotonicMs() - startedMs;
-  yield gauge("uptime_seconds", "Seconds since the start.", [{ value: Math.round(uptimeMs) / 1000 }]);
+  yield gauge("uptime_seconds", "Seconds since the start of the process.", [
+    { value: Math.round(uptimeMs) / 1000 },
+  ]);
   yield {
     name: "walrust_let_go_total",
     kind: "counter",
-    help: "Databases that replication stopped for because their glob no longer matches them.",
+    help: "Databases that walrust stopped replicating because their glob no longer matches them.",
     samples: [{ value: letGoCount }],
   };
 }
