@@ -117,8 +117,10 @@ test("restore --all --dry-run and --prefix", async () => {
   const planned = documentOf<Document>(await mustWalrust([...wordsInto(into), "--dry-run", "--json"]));
   expect(statuses(planned)).toEqual(NAMES.map((name) => `${name} planned`));
   expect(existsSync(into)).toBe(false);
-  const some = documentOf<Document>(await mustWalrust([...wordsInto(into), "--prefix", "smiths", "--json"]));
+  const words = [...wordsInto(into), "--prefix", "smiths", "--integrity-check", "off", "--json"];
+  const some = documentOf<Document>(await mustWalrust(words));
   expect(statuses(some)).toEqual(["smiths/app restored"]);
+  expect(some.databases[0]).toMatchObject({ checks: { integrity_check: "skipped" } });
   const none = await runWalrust([...wordsInto(into), "--prefix", "nobody", "--json"]);
   expect([none.exitCode, failureDocument(none)["code"]]).toEqual([6, "restore"]);
 });

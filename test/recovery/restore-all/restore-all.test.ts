@@ -148,6 +148,20 @@ describe("restoreAll", () => {
     }
   });
 
+  test("fixes a time ago once, although the clock goes on between two databases", async () => {
+    let nowMs = Date.UTC(2026, 0, 1, 0, 0, 11, 500);
+    const clock = {
+      nowMs: () => {
+        nowMs += 3_600_000;
+        return nowMs - 3_600_000;
+      },
+    };
+    const context = { env: recordingEnv(clock).env };
+    const point = { kind: "ago", durationMs: 10_000 } as const;
+    const rows = await run({ jobs: 1, how: { point }, context });
+    expect(rows.map((row) => (row.kind === "restored" ? row.result.txid : row.kind))).toEqual([1, 1, 1]);
+  });
+
   test("restores nothing from an empty destination", async () => {
     store = new MemoryStore();
     expect(await run()).toEqual([]);
