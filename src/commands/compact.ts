@@ -41,6 +41,7 @@ import {
 } from "../storage/bucket/foreign-layout.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import { meteredStore } from "../storage/guard/metered-store.ts";
+import type { CompactDocument, CompactedDatabase } from "./shared/documents.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
@@ -140,7 +141,7 @@ async function compactEach(
   }
   if (invocation.isJson) {
     const errors = failures.map(({ name, error: { code, message } }) => ({ name, code, message }));
-    printJson({ force, databases: results.map(jsonOf), errors });
+    printJson({ force, databases: results.map(jsonOf), errors } satisfies CompactDocument);
   } else for (const result of results) report(result, force);
   return failures[0]?.error.exitCode ?? 0;
 }
@@ -266,7 +267,7 @@ function lockHere(destination: string, name: string, folders: RuntimeFolders): (
   });
 }
 
-function jsonOf(result: UpkeepResult): unknown {
+function jsonOf(result: UpkeepResult): CompactedDatabase {
   const { kept, deleted, deletedBytes } = result.retention;
   return {
     name: result.name,

@@ -8,6 +8,7 @@ import { oneLine } from "../observability/terminal-text.ts";
 import { type InventoryEntry, type InventoryPoint, takeInventory } from "../recovery/plan/inventory.ts";
 import { ForeignLayoutError } from "../storage/bucket/foreign-layout.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
+import type { ListDocument, ListedDatabase, ListedPoint } from "./shared/documents.ts";
 import { findLocal, localLines } from "./shared/list-local.ts";
 import { withPatience } from "./shared/open-destination.ts";
 import { formatBytes, printJson, printLine, tableLines } from "./shared/output.ts";
@@ -53,8 +54,9 @@ function listStored(invocation: Invocation): Promise<number> {
     if (foreign !== null && entries.every((entry) => entry.foreign !== null)) {
       throw new ForeignLayoutError(store, foreign);
     }
-    if (invocation.isJson) printJson({ destination: store.url, databases: entries.map(jsonOf) });
-    else printTable(entries, store);
+    if (invocation.isJson) {
+      printJson({ destination: store.url, databases: entries.map(jsonOf) } satisfies ListDocument);
+    } else printTable(entries, store);
     return 0;
   });
 }
@@ -72,9 +74,9 @@ async function listLocal(invocation: Invocation): Promise<number> {
   return 0;
 }
 
-function jsonOf(entry: InventoryEntry): unknown {
+function jsonOf(entry: InventoryEntry): ListedDatabase {
   const slash = entry.name.lastIndexOf("/");
-  const point = (at: InventoryPoint | null): unknown =>
+  const point = (at: InventoryPoint | null): ListedPoint | null =>
     at === null ? null : { txid: at.txid, time: timeOrNull(at.timeMs) };
   return {
     name: entry.name,

@@ -15,6 +15,7 @@ import {
 import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
 import { whileSavingMemory } from "./memory/save-memory.ts";
+import type { ReplicaDocument } from "./shared/documents.ts";
 import { integrityChecker } from "./shared/integrity.ts";
 import { openDestination, warningSink } from "./shared/open-destination.ts";
 import { countOf, formatBytes, printEvent } from "./shared/output.ts";
@@ -70,7 +71,7 @@ async function run(invocation: Invocation): Promise<number> {
   const progress = new RepeatedProgress(progressOf(invocation), work);
   const emit = (event: ReplicaEvent): void => {
     progress.end();
-    if (isJson) printEvent(jsonOf(event, env.nowMs()), env.log);
+    if (isJson) printEvent(replicaDocument(event, env.nowMs()), env.log);
     else logEvent(event, local, env.log);
   };
   try {
@@ -107,14 +108,15 @@ function sourceOf({ sources }: Invocation, source: string): ReplicaSource {
   });
 }
 
-function jsonOf(event: ReplicaEvent, nowMs: number): unknown {
+/** An event as its JSON document. @param nowMs the wall clock */
+export function replicaDocument(event: ReplicaEvent, nowMs: number): ReplicaDocument {
   const { event: name, txid, ...rest } = event;
   const facts: Record<string, unknown> = {};
   for (const [key, value] of Object.entries(rest)) {
     if (key === "timeMs") facts["time"] = new Date(value as number).toISOString();
     else facts[key === "fromTxid" ? "from_txid" : key] = value;
   }
-  return { event: name, txid, ...facts, at: new Date(nowMs).toISOString() };
+  return { event: name, txid, ...facts, at: new Date(nowMs).toISOString() } as unknown as ReplicaDocument;
 }
 
 function logEvent(event: ReplicaEvent, path: string, log: Log): void {

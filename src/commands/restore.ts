@@ -15,6 +15,7 @@ import { listObjects } from "../storage/bucket/catalog.ts";
 import { detectForeignLayoutOrNull } from "../storage/bucket/foreign-layout.ts";
 import { type EachRestore, restoreAllDatabases } from "./restore/all-databases.ts";
 import { restoreJson, restoreLines } from "./restore/restore-report.ts";
+import type { NothingRestoredDocument } from "./shared/documents.ts";
 import { integrityChecker } from "./shared/integrity.ts";
 import { localPlaces } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
@@ -153,7 +154,7 @@ async function isAbsent(list: () => Promise<readonly unknown[]>): Promise<boolea
 }
 
 function nothingToDo(invocation: Invocation, name: string, reason: string): number {
-  if (invocation.isJson) printJson({ name, restored: false, reason });
+  if (invocation.isJson) printJson({ name, restored: false, reason } satisfies NothingRestoredDocument);
   else printLine(`${name}: nothing restored, ${reason}`);
   return 0;
 }

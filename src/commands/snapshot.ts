@@ -18,6 +18,7 @@ import {
 import type { ObjectStore } from "../storage/contract/store.ts";
 import { meteredStore } from "../storage/guard/metered-store.ts";
 import { Semaphore } from "../storage/guard/semaphore.ts";
+import type { SnapshotDocument } from "./shared/documents.ts";
 import { warnOfUncheckable } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
@@ -57,7 +58,8 @@ export const snapshotVerb: Verb = {
       if (isNew && asked === null) await warnOfUncheckable([target], { env, signal });
       const { name, txid, key, time, bytes, databaseBytes } = result;
       if (isJson) {
-        printJson({ name, txid, key, time, bytes, database_bytes: databaseBytes, duration_ms: durationMs });
+        const sizes = { bytes, database_bytes: databaseBytes };
+        printJson({ name, txid, key, time, ...sizes, duration_ms: durationMs } satisfies SnapshotDocument);
       } else {
         const sizes = `${formatBytes(databaseBytes)} as ${formatBytes(bytes)}`;
         printLine(`${name}: snapshot of TXID ${txid} (${sizes}) in ${store.url} after ${durationMs} ms`);

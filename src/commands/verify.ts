@@ -23,6 +23,7 @@ import {
   findForeignDatabases,
 } from "../storage/bucket/foreign-layout.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
+import type { VerifiedDatabase, VerifyDocument } from "./shared/documents.ts";
 import { integrityChecker, verdictJson, verdictText } from "./shared/integrity.ts";
 import { runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
@@ -136,8 +137,9 @@ async function verifyEach(
   if (all.length === 0) foreign.push(...(await findForeignDatabases(store, signal)));
   if (reports.length === 0 && foreign[0] !== undefined) throw new ForeignLayoutError(store, foreign[0]);
   const status = worstStatus(reports, foreign.length > 0);
-  if (isJson) printJson({ status, databases: reports.map(jsonOf), fixed: repairs, foreign });
-  else if (all.length === 0) printLine(`Nothing is stored in ${store.url}`);
+  if (isJson) {
+    printJson({ status, databases: reports.map(jsonOf), fixed: repairs, foreign } satisfies VerifyDocument);
+  } else if (all.length === 0) printLine(`Nothing is stored in ${store.url}`);
   else if (name === null) printLine(summaryOf(reports));
   if (!isJson) for (const { database, title } of foreign) printLine(`${database}: ${title}; not verified`);
   return EXIT_CODE_BY_STATUS[status];
@@ -210,7 +212,7 @@ function worstStatus(reports: readonly VerifyReport[], isForeignThere: boolean):
   return isForeignThere || reports.some(({ status }) => status === "warnings") ? "warnings" : "ok";
 }
 
-function jsonOf({ name, status, findings, checked, outlook }: VerifyReport): unknown {
+function jsonOf({ name, status, findings, checked, outlook }: VerifyReport): VerifiedDatabase {
   return {
     name,
     status,

@@ -5,7 +5,7 @@
 import { resolveConfig } from "../config/config.ts";
 import { PROGRESS_OPTIONS, WATCH_GROUPS } from "../config/settings/options.ts";
 import { WalEvents } from "../database/wal/wal-events.ts";
-import { Discovery } from "../discovery/discovery.ts";
+import { Discovery, type FirstDiscovery } from "../discovery/discovery.ts";
 import type { MissingDatabase } from "../discovery/finder.ts";
 import type { Log } from "../env.ts";
 import { sweepStateHome } from "../local/folders/state-home.ts";
@@ -20,6 +20,7 @@ import { meteredStore } from "../storage/guard/metered-store.ts";
 import { PutLimiter } from "../storage/guard/put-limiter.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
 import { whileSavingMemory } from "./memory/save-memory.ts";
+import type { PrintedWatchEvent, WatchDocument } from "./shared/documents.ts";
 import { NewDatabaseCheck } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
 import { withDestination } from "./shared/open-destination.ts";
@@ -86,10 +87,7 @@ async function run(invocation: Invocation): Promise<number> {
     const openFiles = new OpenFilesWatch(config.cache.uploaderConcurrency, env);
     openFiles.check(targets.length);
     const reporter = new Reporter(invocation);
-    for (const one of first.missing) reporter.missing(one);
-    const subject = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
-    const by = sources.file === null ? "" : `, configured by ${sources.file.shownPath}`;
-    env.log.info(`replicating ${subject} to ${store.url}${by}`);
+    reporter.started(first, store.url);
     const observer = await startObserver(config, invocation);
     for (const { name, isMissing, error } of unwatchable) {
       const { code, message } = error;
@@ -171,18 +169,35 @@ function exitCodeOf(result: WatchResult, reporter: Reporter, log: Log, wasAsked:
 class Reporter {
   readonly #summary: UploadSummary;
 
-  constructor(readonly invocation: Pick<Invocation, "env" | "isJson">) {
+  constructor(readonly invocation: Pick<Invocation, "env" | "isJson" | "sources">) {
     this.#summary = new UploadSummary(invocation.env);
   }
 
   emit(event: WatchEvent): void {
     const { env, isJson } = this.invocation;
-    if (isJson) printEvent({ ...eventJson(event), at: new Date(env.nowMs()).toISOString() }, env.log);
+    if (isJson) this.#print(eventJson(event));
     else logEvent(event, this.#summary, env.log);
   }
 
+  /** The configuration is valid, and the databases are found. */
+  started({ targets, unwatchable, missing }: FirstDiscovery, destination: string): void {
+    const { env, isJson, sources } = this.invocation;
+    const databases = targets.length + unwatchable.length;
+    if (isJson) this.#print({ event: "started", databases, destination });
+    for (const one of missing) this.#missing(one);
+    const subject = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
+    const by = sources.file === null ? "" : `, configured by ${sources.file.shownPath}`;
+    env.log.info(`replicating ${subject} to ${destination}${by}`);
+  }
+
+  #print(event: PrintedWatchEvent): void {
+    const { env } = this.invocation;
+    const line: WatchDocument = { ...event, at: new Date(env.nowMs()).toISOString() };
+    printEvent(line, env.log);
+  }
+
   /** A named database that is missing at the start. */
-  missing({ given, error: { code, message } }: MissingDatabase): void {
+  #missing({ given, error: { code, message } }: MissingDatabase): void {
     this.invocation.env.log.error(`${message}; watched as soon as it exists`);
     this.emit({ event: "stopped", database: given, code, message });
   }
@@ -194,7 +209,7 @@ class Reporter {
 }
 
 /** An event as its JSON document. */
-function eventJson(event: WatchEvent): object {
+function eventJson(event: WatchEvent): PrintedWatchEvent {
   switch (event.event) {
     case "compacted": {
       const { minTxid, maxTxid, duration_ms, ...rest } = event;

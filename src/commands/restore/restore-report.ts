@@ -3,11 +3,12 @@
  */
 import type { RestoreResult } from "../../recovery/restore/restore-database.ts";
 import type { FileAccess } from "../../recovery/restore/target-access.ts";
+import type { RestoreDocument } from "../shared/documents.ts";
 import { jsonStatus, verdictJson, verdictText } from "../shared/integrity.ts";
 import { countOf, formatBytes } from "../shared/output.ts";
 
 /** The result as `--json` prints it. */
-export function restoreJson(result: RestoreResult, isDryRun: boolean): Record<string, unknown> {
+export function restoreJson(result: RestoreResult, isDryRun: boolean): RestoreDocument {
   return {
     name: result.name,
     restored: !isDryRun,
@@ -63,10 +64,10 @@ function ownerText({ uid, gid, mode, from }: FileAccess): string {
     : `${owner}, mode ${modeText(mode)}, from the replaced file`;
 }
 
-function ownerJson(access: FileAccess | null): unknown {
+function ownerJson(access: FileAccess | null): RestoreDocument["owner"] {
   if (access === null) return null;
   const { uid, gid, mode, from } = access;
-  return { uid, gid, mode: modeText(mode), from: from.replaceAll("-", "_") };
+  return { uid, gid, mode: modeText(mode), from: from === "folder" ? from : "replaced_file" };
 }
 
 function modeText(mode: number): string {

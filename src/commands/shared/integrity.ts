@@ -13,6 +13,7 @@ import {
 } from "../../recovery/integrity/integrity-child.ts";
 import type { IntegrityVerdict } from "../../recovery/integrity/integrity-verdict.ts";
 import type { WatchEvent } from "../../replication/context/watch-events.ts";
+import type { IntegrityDocument } from "./documents.ts";
 import { dieWithParent } from "./parent-death.ts";
 
 /**
@@ -108,13 +109,13 @@ export class NewDatabaseCheck {
 const GATHER_MS = 1_000;
 
 /** A verdict as JSON. */
-export function verdictJson({ mode, status, problems, unchecked }: IntegrityVerdict): unknown {
+export function verdictJson({ mode, status, problems, unchecked }: IntegrityVerdict): IntegrityDocument {
   return { mode, status: jsonStatus(status), problems, not_checked: unchecked };
 }
 
 /** A status in the spelling of JSON. */
-export function jsonStatus(status: IntegrityVerdict["status"]): string {
-  return status.replaceAll("-", "_");
+export function jsonStatus(status: IntegrityVerdict["status"]): IntegrityDocument["status"] {
+  return status === "not-checked" ? "not_checked" : status;
 }
 
 /** A verdict in a few words. */

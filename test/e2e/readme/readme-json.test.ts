@@ -7,6 +7,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import packageJson from "../../../package.json";
 import { progressJson } from "../../../src/commands/shared/progress.ts";
+import type { WatchDocument } from "../../../src/commands/shared/documents.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { CONDITION_HEALTH } from "../../../src/errors.ts";
 import { DashboardSource } from "../../../src/observability/dashboard-source.ts";
@@ -14,7 +15,6 @@ import { healthReport } from "../../../src/observability/health.ts";
 import { noticeBody } from "../../../src/observability/webhook-notice.ts";
 import type { ReplicaEvent } from "../../../src/recovery/replica/replica.ts";
 import { FINDING_SEVERITIES } from "../../../src/recovery/verify/verify-report.ts";
-import type { WatchEvent } from "../../../src/replication/context/watch-events.ts";
 import { statusOf } from "../../observability/samples.ts";
 import { eventually } from "../../support/eventually.ts";
 import { type OpenPaths, shapeDifferences } from "../../support/oracles/json-shape.ts";
@@ -189,7 +189,8 @@ testWith("sqlite3")("README.md: a finding of verify has the keys that the text n
   expect(document.databases[0]).toHaveProperty(words.at(-1)!);
 });
 
-const WATCH_EVENTS: Record<WatchEvent["event"], true> = {
+const WATCH_EVENTS: Record<WatchDocument["event"], true> = {
+  started: true,
   watching: true,
   uploaded: true,
   "re-anchored": true,

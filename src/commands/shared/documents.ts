@@ -1,0 +1,219 @@
+/**
+ * The JSON documents that the verbs print with `--json`, as types. A verb prints a value of its type, and the
+ * library returns the same types, so that neither can differ from the other. Documents only ever grow. Units:
+ * `…bytes` in bytes, `…_ms` in milliseconds, `time` and `at` as RFC 3339 in UTC, `txid` as a number.
+ */
+import type { LogLevel } from "../../env.ts";
+import type { IntegrityMode } from "../../recovery/integrity/integrity-verdict.ts";
+import type { ReplicaEvent } from "../../recovery/replica/replica.ts";
+import type { Repair } from "../../recovery/verify/verify-fix.ts";
+import type { Finding, VerifyReport } from "../../recovery/verify/verify-report.ts";
+import type { WatchEvent } from "../../replication/context/watch-events.ts";
+import type { ForeignLayout } from "../../storage/bucket/foreign-layout.ts";
+
+/** The failure that ended a verb. */
+export interface ErrorDocument {
+  readonly error: {
+    /** An `ErrorCode`, or `interrupted`. */
+    readonly code: string;
+    readonly exit: number;
+    readonly message: string;
+    /** The remedy, as a sentence. */
+    readonly hint: string | null;
+    readonly context: Readonly<Record<string, string | number | boolean>>;
+  };
+}
+
+/** One line of the log with `--log-format json`. The facts of the message are further fields. */
+export interface LogDocument {
+  readonly time: string;
+  readonly level: LogLevel;
+  readonly message: string;
+  readonly [fact: string]: unknown;
+}
+
+/** The output of `snapshot`. */
+export interface SnapshotDocument {
+  readonly name: string;
+  readonly txid: number;
+  readonly key: string;
+  readonly time: string;
+  /** Size of the object. */
+  readonly bytes: number;
+  readonly database_bytes: number;
+  readonly duration_ms: number;
+}
+
+/** A restorable point. The time is null when the object cannot be read. */
+export interface ListedPoint {
+  readonly txid: number;
+  readonly time: string | null;
+}
+
+/** One database of `list`. */
+export interface ListedDatabase {
+  readonly name: string;
+  /** The folders of the name, or an empty text. */
+  readonly prefix: string;
+  readonly snapshots: readonly (ListedPoint & { readonly bytes: number })[];
+  /** The number of objects of level 0. */
+  readonly increments: number;
+  readonly bytes: number;
+  readonly min: ListedPoint | null;
+  readonly max: ListedPoint | null;
+  /** Numbers of restorable points by level. */
+  readonly restorable: Readonly<Record<string, number>>;
+  readonly problems: readonly string[];
+  /** The format of a backup that another program wrote, or null. */
+  readonly foreign: string | null;
+}
+
+/** The output of `list`. */
+export interface ListDocument {
+  readonly destination: string;
+  readonly databases: readonly ListedDatabase[];
+}
+
+/** SQLite's verdict on a restored file. */
+export interface IntegrityDocument {
+  readonly mode: IntegrityMode;
+  readonly status: "ok" | "failed" | "partial" | "not_checked" | "skipped";
+  readonly problems: readonly string[];
+  readonly not_checked: readonly { readonly part: string; readonly reason: string }[];
+}
+
+/** The output of `restore`. */
+export interface RestoreDocument {
+  readonly name: string;
+  /** False after a dry run. */
+  readonly restored: boolean;
+  readonly output: string;
+  readonly txid: number;
+  readonly time: string | null;
+  readonly bytes: number;
+  readonly objects: number;
+  readonly downloaded_bytes: number;
+  readonly duration_ms: number;
+  readonly notice: string | null;
+  /** Keys of damaged or missing objects that the restore left out. */
+  readonly damaged: readonly string[];
+  /** The path of the file that was replaced, or null. */
+  readonly previous: string | null;
+  readonly checks: {
+    readonly sha256_objects: number;
+    readonly unchained_objects: number;
+    readonly database_checksum: string | null;
+    readonly integrity_check: IntegrityDocument["status"];
+  };
+  readonly integrity_check: IntegrityDocument;
+  readonly owner: {
+    readonly uid: number;
+    readonly gid: number;
+    /** Four octal digits. */
+    readonly mode: string;
+    readonly from: "folder" | "replaced_file";
+  } | null;
+}
+
+/** The output of `restore` when `--if-db-not-exists` or `--if-replica-exists` left nothing to do. */
+export interface NothingRestoredDocument {
+  readonly name: string;
+  readonly restored: false;
+  readonly reason: string;
+}
+
+/** One database of `verify`. */
+export interface VerifiedDatabase {
+  readonly name: string;
+  readonly status: VerifyReport["status"];
+  /** If the backup is damaged: every point from this TXID on is restorable, as far as objects were read. */
+  readonly sound_from_txid: number | null;
+  readonly findings: readonly Finding[];
+  readonly checked: {
+    readonly objects: number;
+    readonly bytes: number;
+    readonly snapshots: number;
+    readonly chained_objects: number;
+    readonly unchained_objects: number;
+    readonly lost_metadata_objects: number;
+    readonly read_objects: number;
+    readonly read_bytes: number;
+    readonly min_txid: number | null;
+    readonly max_txid: number | null;
+    readonly restored_txid: number | null;
+    readonly integrity_check: IntegrityDocument | null;
+    readonly compared_with_live: boolean;
+    readonly omitted_findings: number;
+  };
+}
+
+/** The output of `verify`. Status `errors` puts a restore in danger, `warnings` does not. */
+export interface VerifyDocument {
+  readonly status: VerifyReport["status"];
+  readonly databases: readonly VerifiedDatabase[];
+  readonly fixed: readonly Repair[];
+  /** Backups that other programs wrote. */
+  readonly foreign: readonly ForeignLayout[];
+}
+
+/** One database of `compact`. */
+export interface CompactedDatabase {
+  readonly name: string;
+  readonly compacted: readonly {
+    readonly level: number;
+    readonly min_txid: number;
+    readonly max_txid: number;
+    readonly key: string;
+    /** 0 in a plan. */
+    readonly bytes: number;
+    readonly sources: number;
+    readonly source_bytes: number;
+  }[];
+  /** Keys of merged objects that have expired. */
+  readonly expired: readonly string[];
+  readonly kept_snapshots: readonly {
+    readonly txid: number;
+    readonly time: string;
+    readonly reasons: readonly string[];
+  }[];
+  /** Keys that retention deletes. */
+  readonly deleted: readonly string[];
+  readonly deleted_bytes: number;
+  /** Keys that the store refused to delete. */
+  readonly refused: readonly string[];
+}
+
+/** The output of `compact`: with `force` the work, else the plan. */
+export interface CompactDocument {
+  readonly force: boolean;
+  readonly databases: readonly CompactedDatabase[];
+  /** The databases that failed, with `--all`. */
+  readonly errors: readonly { readonly name: string; readonly code: string; readonly message: string }[];
+}
+
+/** The first line of `watch`: the configuration is valid, and the databases are found. */
+export interface StartedEvent {
+  readonly event: "started";
+  /** The number of databases that were found. */
+  readonly databases: number;
+  readonly destination: string;
+}
+
+type Compacted = Extract<WatchEvent, { event: "compacted" }>;
+
+/** An event of `watch` with the keys of its line. */
+export type PrintedWatchEvent =
+  | StartedEvent
+  | Exclude<WatchEvent, Compacted>
+  | (Omit<Compacted, "minTxid" | "maxTxid"> & { readonly min_txid: number; readonly max_txid: number });
+
+/** A line of `watch`; `event` tells the kinds apart. */
+export type WatchDocument = PrintedWatchEvent & { readonly at: string };
+
+type PrintedKey<K> = K extends "timeMs" ? "time" : K extends "fromTxid" ? "from_txid" : K;
+type PrintedReplicaEvent<E> = E extends ReplicaEvent
+  ? { readonly [K in keyof E as PrintedKey<K>]: K extends "timeMs" ? string : E[K] }
+  : never;
+
+/** A line of `replicate`; `event` tells the kinds apart. */
+export type ReplicaDocument = PrintedReplicaEvent<ReplicaEvent> & { readonly at: string };
