@@ -4,6 +4,7 @@
  */
 import { Database } from "bun:sqlite";
 import { lstatSync, readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { defineCommand, runCommand } from "citty";
 import { compactVerb } from "./commands/compact.ts";
 import { doctorVerb } from "./commands/doctor.ts";
@@ -26,6 +27,7 @@ import {
   printText,
   printTrace,
 } from "./commands/shared/output.ts";
+import { OWNED_WORD, Owner } from "./commands/shared/owner.ts";
 import { assertPositionals, optionsOf, type Verb } from "./commands/shared/verb.ts";
 import { snapshotVerb } from "./commands/snapshot.ts";
 import { statusVerb } from "./commands/status.ts";
@@ -33,7 +35,12 @@ import { syncVerb } from "./commands/sync.ts";
 import { undoVerb } from "./commands/undo.ts";
 import { verifyVerb } from "./commands/verify.ts";
 import { watchVerb } from "./commands/watch.ts";
-import { type ConfigFile, loadConfigFile, loadFoundConfigFile } from "./config/config-file.ts";
+import {
+  type ConfigFile,
+  loadConfigFile,
+  loadFoundConfigFile,
+  parseConfigFile,
+} from "./config/config-file.ts";
 import { checkEnvironment } from "./config/environment.ts";
 import { GLOBAL_OPTIONS } from "./config/settings/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/settings/parse-options.ts";
@@ -64,6 +71,9 @@ const VERBS: readonly Verb[] = [
 let stoppedBy: StopSignal = "SIGINT";
 const stopping = new AbortController();
 
+/** The application that runs this process through the library, or null. */
+let owner: Owner | null = null;
+
 /** Exit codes of a second signal: 128 plus its number. */
 const SIGNAL_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -75,6 +85,9 @@ const READER_WAIT_MS = 1_000;
 /** The configuration file that is read without --config. */
 const CONFIG_FILE = "walrust.toml";
 
+/** The name of an application's settings in messages, in place of a file. */
+const OWNED_SETTINGS = "settings";
+
 /** Other names of verbs. */
 const ALIASES: ReadonlyMap<string, string> = new Map([["prune", "compact"]]);
 
@@ -85,6 +98,10 @@ async function main(words: readonly string[]): Promise<number> {
     return first === undefined ? 2 : 0;
   }
   if (first === CHECK_WORD) return runHelper(words.slice(1));
+  if (first === OWNED_WORD && owner === null) {
+    owner = Owner.attach(words[1]);
+    return main(words.slice(2));
+  }
   if (first === "--version") return printVersions(isJsonWanted(words));
   if (first === "--licenses") return await printLicenses(isJsonWanted(words));
   let exitCode = 0;
@@ -117,7 +134,10 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   if (verb.isLongLived) ensureSmallHeap();
   const environment = process.env;
   const warnings = checkEnvironment(environment);
-  const file = configFileOrNull(globals.config, environment);
+  const file =
+    owner === null || globals.config !== undefined
+      ? configFileOrNull(globals.config, environment)
+      : await ownedSettings(owner, environment);
   const sources = { words, environment, file };
   const env = systemEnv(createLog(globals.logLevel as "info", globals.logFormat as "text"));
   if (isUnverifiedAsked(environment)) {
@@ -165,14 +185,29 @@ function configFileOrNull(
     : loadConfigFile(given, environment);
 }
 
+/** The settings that the library hands over. Relative paths start at the working directory. */
+async function ownedSettings(
+  application: Owner,
+  environment: Readonly<Record<string, string | undefined>>,
+): Promise<ConfigFile> {
+  const text = await application.configuration();
+  return parseConfigFile(text, resolve(OWNED_SETTINGS), OWNED_SETTINGS, environment);
+}
+
 /**
  * Aborts on the first SIGINT, SIGTERM or SIGHUP (a closed terminal); a second one ends the process at once. A
- * SIGHUP that is ignored at the start stays ignored, for nohup.
+ * SIGHUP that is ignored at the start stays ignored, for nohup. With an owner, its end aborts, and signals
+ * count only after this end.
  */
 function stopSignal(isJson: boolean): AbortSignal {
+  void owner?.gone().then(() => {
+    stoppedBy = "SIGTERM";
+    stopping.abort();
+  });
   const names: StopSignal[] = isHangupIgnored() ? ["SIGINT", "SIGTERM"] : ["SIGINT", "SIGTERM", "SIGHUP"];
   for (const name of names) {
     process.on(name, () => {
+      if (owner !== null && (owner.isAlive || stopping.signal.aborted)) return;
       stoppedBy = name;
       if (stopping.signal.aborted) {
         printInterrupted(`Stopped at once by a second ${name}`, isJson);

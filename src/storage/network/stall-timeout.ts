@@ -125,7 +125,7 @@ export class StallTimeout {
     const seconds = Math.round((this.#cutMs - this.#movedMs) / 100) / 10;
     const stall = this.#isStalled ? new Error(`${moved} moved for ${seconds} s`) : null;
     const { reason, hint, retryable } = explain(stall ?? cause);
-    const context = this.#upload?.isLineStill === true ? { [IS_STALLED]: true } : {};
+    const context: Record<string, boolean> = this.#upload?.isLineStill === true ? { [IS_STALLED]: true } : {};
     return new WalrustError("storage", `Cannot ${action}: ${reason}`, { hint, context, retryable, cause });
   }
 
