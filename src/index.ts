@@ -1,13 +1,13 @@
 /**
- * The library: functions that an application may call in its own process. It restores databases and lists
- * backups; it opens no database that an application uses.
+ * The library: walrust for an application that runs on Bun. `src/library/README.md` describes it.
  *
- * `watch` and `snapshot` are not part of the library. They lock live databases through raw descriptors, and
- * closing such a descriptor drops the POSIX locks of every SQLite connection of its process. Run the
- * `walrust` executable for them.
+ * `watch`, `snapshot`, `restore`, `list`, `verify`, `replicate` and `compact` run walrust in a child process.
+ * They touch database files through raw descriptors, and closing such a descriptor would drop the POSIX locks
+ * of every SQLite connection of its process.
  *
- * `restore` checks the restored file in this process with a SQLite connection of its own, without limits on
- * time and memory, unless the caller hands in a `checker`.
+ * The lower functions run in the process of the application. `openStore`, `FileStore`, `takeInventory` and
+ * `parsePointInTime` open no database. `restoreInProcess` writes its target through raw descriptors: only for
+ * a path that no connection of this process has open.
  */
 import { resolveRetry } from "./config/config.ts";
 import type { Environment } from "./config/file-values.ts";
@@ -17,12 +17,55 @@ import type { Env } from "./env.ts";
 import type { ObjectStore } from "./storage/contract/store.ts";
 import { openStore as openConfiguredStore, type StoreOptions } from "./storage/open-store.ts";
 
-export { type Env, SILENT_LOG, systemEnv } from "./env.ts";
+export type {
+  CompactDocument,
+  CompactedDatabase,
+  IntegrityDocument,
+  ListDocument,
+  ListedDatabase,
+  ListedPoint,
+  LogDocument,
+  NothingRestoredDocument,
+  ReplicaDocument,
+  RestoreDocument,
+  SnapshotDocument,
+  StartedEvent,
+  VerifiedDatabase,
+  VerifyDocument,
+  WatchDocument,
+} from "./commands/shared/documents.ts";
+export { type Env, type LogLevel, SILENT_LOG, systemEnv } from "./env.ts";
 export { type ErrorCode, WalrustError } from "./errors.ts";
+export {
+  type CompactCall as CompactOptions,
+  compact,
+  type ListCall as ListOptions,
+  list,
+  type ReplicateCall as ReplicateOptions,
+  type Replicating,
+  type RestoreCall as RestoreOptions,
+  replicate,
+  restore,
+  type SnapshotCall as SnapshotOptions,
+  snapshot,
+  type VerifyCall as VerifyOptions,
+  verify,
+  type WatchCall as WatchOptions,
+  type Watching,
+  watch,
+} from "./library/calls.ts";
+export type { ChildOptions as CallOptions, ProcessOptions } from "./library/child-call.ts";
+export type { DroppedEvents } from "./library/event-queue.ts";
+export type { GivenDatabase, GivenWebhook, OwnSettings, Settings } from "./library/given-settings.ts";
+export type { RunningWalrust } from "./library/running-walrust.ts";
 export { type InventoryEntry, takeInventory } from "./recovery/plan/inventory.ts";
 export { type PointInTime, parsePointInTime } from "./recovery/plan/restore-point.ts";
 export type { RestoreContext } from "./recovery/restore/prepare-restore.ts";
-export { type RestoreRequest, type RestoreResult, restore } from "./recovery/restore/restore-database.ts";
+export {
+  type RestoreRequest,
+  type RestoreResult,
+  restore as restoreInProcess,
+} from "./recovery/restore/restore-database.ts";
 export type { ObjectStore } from "./storage/contract/store.ts";
 export { FileStore } from "./storage/file/file-store.ts";
 

@@ -29,6 +29,7 @@ const ROOMS: readonly (readonly string[])[] = [
   ["replication", "recovery"],
   ["observability", "forecast"],
   ["commands"],
+  ["library"],
 ];
 /**
  * The sub-rooms of each divided room, from the lowest to the highest; "" is the folder of the room itself.
@@ -52,7 +53,7 @@ const SUB_ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   commands: [["shared", "memory"], ["watch", "restore"], ["explain", "status", "doctor"], [""]],
 };
 /** Rooms that import values of config; others import its types. */
-const CONFIGURED = ["commands", "discovery"];
+const CONFIGURED = ["library", "commands", "discovery"];
 /** The programs: of walrust, of its library, and of its page in a browser. */
 const ROOTS = ["src/main.ts", "src/index.ts", "src/observability/dashboard/browser/dashboard-main.ts"];
 const FREE_FILES = ["src/errors.ts", "src/env.ts"];
