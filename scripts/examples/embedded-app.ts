@@ -10,7 +10,7 @@ import { Database } from "bun:sqlite";
 import { restore, type WalrustError, watch } from "walrust";
 
 const [path = "notes.db", bucket = "file:///tmp/walrust-backup"] = process.argv.slice(2);
-const executable = process.env["WALRUST_EXECUTABLE"];
+const executable = process.env["NOTES_EXECUTABLE"];
 const onLog = ({ level, message }: { level: string; message: string }): void => {
   console.error(`walrust ${level}: ${message}`);
 };

@@ -43,9 +43,12 @@ export type SnapshotCall = Patient & {
   readonly database: string;
 };
 
+/** Options of a restore of all databases, which is a work for a person. */
+type OfAll = "all" | "into" | "jobs" | "prefix";
+
 /** Options of `restore`. */
 export type RestoreCall = Patient &
-  Omit<GivenFlags<typeof RESTORE_OPTIONS>, "output"> & {
+  Omit<GivenFlags<typeof RESTORE_OPTIONS>, "output" | OfAll> & {
     /** Name of the database in the bucket. */
     readonly name: string;
     /** Path of the file to restore to. */
@@ -81,21 +84,42 @@ export type Replicating = RunningWalrust<ReplicaDocument>;
 
 const NO_FLAGS = {};
 
+/** The longest that `watch` waits for its databases. */
+const READY_LIMIT_MS = 5_000;
+
 /**
  * Replicates databases to a bucket until it is closed, or until the application ends. The application goes on
  * using the databases with its own connections, which must have them in WAL mode.
- * @returns once the options are checked and the databases are found; a store that does not answer delays
- * nothing
+ * @returns once each database that was found is replicated or has failed, and 5 s after the search at the
+ * latest: a store that does not answer delays no application
  * @throws WalrustError "usage" or "config" for an option that cannot be used or a name that is not unique,
- * "database" when no named database exists. A later failure, such as a store that refuses the credentials,
- * rejects `ended`
+ * "database", "not-wal" or "locked" when no named database can be replicated, "missing-bucket" or "auth" when
+ * the store refuses. A failure after 5 s rejects `ended`
  */
 export async function watch(options: WatchCall): Promise<Watching> {
   const { config, metrics } = options;
   // Two applications on one machine would contend for the port.
   const isQuiet = config === undefined && metrics === undefined;
   const call = { verb: "watch", positionals: [], flags: NO_FLAGS, named: [] };
-  return begin<WatchDocument>(call, isQuiet ? { ...options, metrics: { enabled: false } } : options);
+  return begin(call, isQuiet ? { ...options, metrics: { enabled: false } } : options, watchReadiness());
+}
+
+/**
+ * Whether each database that was found at the start is replicated, is tried again or has stopped, event by
+ * event. When all have stopped, walrust ends, and its failure is the answer.
+ */
+function watchReadiness(): (event: WatchDocument) => boolean {
+  const known = new Map<string, boolean>();
+  let wanted = Number.POSITIVE_INFINITY;
+  return (event) => {
+    if (event.event === "started") {
+      wanted = event.databases;
+      known.clear();
+    }
+    if (event.event === "watching" || event.event === "failed") known.set(event.database, true);
+    if (event.event === "stopped") known.set(event.database, false);
+    return known.size >= wanted && (wanted === 0 || [...known.values()].includes(true));
+  };
 }
 
 /**
@@ -127,7 +151,8 @@ export async function restore(
 /** With `ifDbNotExists` or `ifReplicaExists`. */
 export async function restore(options: RestoreCall): Promise<RestoreDocument | NothingRestoredDocument>;
 export async function restore(options: RestoreCall): Promise<RestoreDocument | NothingRestoredDocument> {
-  const flags = { ...RESTORE_OPTIONS, ...PATIENCE_OPTIONS };
+  const { all, into, jobs, prefix, ...one } = RESTORE_OPTIONS;
+  const flags = { ...one, ...PATIENCE_OPTIONS };
   return runToEnd({ verb: "restore", positionals: [options.name], flags, named: ["name"] }, options);
 }
 
@@ -183,11 +208,15 @@ function nameOrAll(
 }
 
 /** Starts a verb that runs until it is closed. */
-async function begin<Event>(call: VerbCall, options: ChildOptions): Promise<RunningWalrust<Event>> {
+async function begin<Event>(
+  call: VerbCall,
+  options: ChildOptions,
+  isReady?: (event: Event) => boolean,
+): Promise<RunningWalrust<Event>> {
   const { signal } = options;
   signal?.throwIfAborted();
-  const running = new RunningWalrust<Event>(() => startChild(call, options), call.verb, signal);
-  await running.begun;
+  const running = new RunningWalrust<Event>(() => startChild(call, options), call.verb, signal, isReady);
+  await running.ready(READY_LIMIT_MS);
   if (!signal?.aborted) return running;
   await running.close();
   throw signal.reason;

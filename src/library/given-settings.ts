@@ -23,6 +23,7 @@ import type {
   METRICS_OPTIONS,
   WEBHOOK_OPTIONS,
 } from "../config/settings/settings-notify.ts";
+import { FILE_ENDING, ownVariableOrNull } from "../config/settings/variables.ts";
 import { WalrustError } from "../errors.ts";
 
 /** The value of one option: the choices of its row where it has some. */
@@ -113,7 +114,12 @@ export function environmentOf(
   const given: Fields = { ...settings };
   const hasCredentials = CREDENTIALS.some((name) => given[name] !== undefined);
   for (const { name: section, options, isList } of SECTIONS) {
-    if (isList) continue;
+    if (isList) {
+      // The variables of such a section make one more entry.
+      if (given[section] === undefined) continue;
+      for (const spec of Object.values(options)) for (const name of variablesOf(spec)) hidden.add(name);
+      continue;
+    }
     const fields = section === TOP ? given : (given[section] as Fields | undefined);
     for (const [name, spec] of Object.entries(options)) {
       const isCredential = section === TOP && CREDENTIALS.includes(name);
@@ -128,9 +134,9 @@ export function environmentOf(
 }
 
 /** The environment variables that can give the value of an option. */
-function variablesOf({ env = [], key = "" }: OptionSpec): string[] {
-  const own = `WALRUST_${key.replace(".", "_").toUpperCase()}`;
-  return [...env, own, `${own}_FILE`];
+function variablesOf(spec: OptionSpec): string[] {
+  const own = ownVariableOrNull(spec);
+  return [...(spec.env ?? []), ...(own === null ? [] : [own, `${own}${FILE_ENDING}`])];
 }
 
 function sectionOf(name: string): Section {

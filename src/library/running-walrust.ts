@@ -34,16 +34,28 @@ export class RunningWalrust<E> implements AsyncIterable<E | DroppedEvents, undef
   readonly ended: Promise<void>;
   #child: WalrustProcess;
   readonly #events = new EventQueue<E>();
-  readonly #first = Promise.withResolvers<void>();
+  readonly #begun = Promise.withResolvers<void>();
+  readonly #ready = Promise.withResolvers<void>();
   readonly #start: () => WalrustProcess;
   readonly #verb: string;
+  readonly #isReady: (event: E) => boolean;
   /** Aborts when the application asks for the end. */
   readonly #asked = new AbortController();
 
-  /** @internal `watch` and `replicate` make it. @throws WalrustError code "usage" */
-  constructor(start: () => WalrustProcess, verb: string, signal: AbortSignal | undefined) {
+  /**
+   * @internal `watch` and `replicate` make it.
+   * @param isReady sees each event, and returns whether the work is under way
+   * @throws WalrustError code "usage"
+   */
+  constructor(
+    start: () => WalrustProcess,
+    verb: string,
+    signal: AbortSignal | undefined,
+    isReady: (event: E) => boolean = () => true,
+  ) {
     this.#start = start;
     this.#verb = verb;
+    this.#isReady = isReady;
     this.#child = start();
     const stop = (): void => this.#stop();
     if (signal?.aborted) stop();
@@ -51,7 +63,8 @@ export class RunningWalrust<E> implements AsyncIterable<E | DroppedEvents, undef
     this.ended = this.#run().finally(() => signal?.removeEventListener("abort", stop));
     // The application may learn of the failure from the events or from close() instead.
     this.ended.catch(() => {});
-    this.#first.promise.catch(() => {});
+    this.#begun.promise.catch(() => {});
+    this.#ready.promise.catch(() => {});
   }
 
   /** The id of the child process. */
@@ -59,9 +72,15 @@ export class RunningWalrust<E> implements AsyncIterable<E | DroppedEvents, undef
     return this.#child.pid;
   }
 
-  /** @internal Resolves at the first event; rejects if walrust ends with a failure before. */
-  get begun(): Promise<void> {
-    return this.#first.promise;
+  /**
+   * @internal Resolves when the work is under way, and at the latest `limitMs` after the first event.
+   * @throws WalrustError when walrust ends before
+   */
+  async ready(limitMs: number): Promise<void> {
+    await this.#begun.promise;
+    const over = new AbortController();
+    await Promise.race([this.#ready.promise, systemEnv(SILENT_LOG).sleep(limitMs, over.signal)]);
+    over.abort();
   }
 
   /**
@@ -111,9 +130,11 @@ export class RunningWalrust<E> implements AsyncIterable<E | DroppedEvents, undef
       failure = await this.#restart();
     }
     this.#events.end(failure);
-    if (failure === null) return this.#first.resolve();
-    this.#first.reject(failure);
-    throw failure;
+    for (const awaited of [this.#begun, this.#ready]) {
+      if (failure === null) awaited.resolve();
+      else awaited.reject(failure);
+    }
+    if (failure !== null) throw failure;
   }
 
   async #restart(): Promise<WalrustError | null> {
@@ -151,7 +172,8 @@ export class RunningWalrust<E> implements AsyncIterable<E | DroppedEvents, undef
       if (isErrorDocument(document)) failure = printedError(document);
       else {
         this.#events.push(document as E);
-        this.#first.resolve();
+        this.#begun.resolve();
+        if (this.#isReady(document as E)) this.#ready.resolve();
       }
     }
     return failure;

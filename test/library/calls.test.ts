@@ -1,6 +1,6 @@
 /** The seven functions with the real walrust: results of the documented shapes, and refusals. */
 import { Database } from "bun:sqlite";
-import { expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -22,11 +22,19 @@ import { tempFolder } from "../support/temp.ts";
 
 setDefaultTimeout(60_000);
 
+/** The connections of the application: a collected one would close, and delete its WAL, during a call. */
+const connections: Database[] = [];
+
+afterAll(() => {
+  for (const connection of connections) connection.close();
+});
+
 /** A database in WAL mode with one row, and settings with a bucket beside it. */
 function appOf(name = "app.db") {
   const folder = tempFolder("calls");
   const path = join(folder, name);
   const database = new Database(path);
+  connections.push(database);
   database.run("PRAGMA journal_mode = WAL");
   database.run("CREATE TABLE t (x)");
   database.run("INSERT INTO t VALUES (1)");
@@ -130,22 +138,35 @@ test("watch rejects before it begins: options, names, and files that are missing
   expect((await failureOf(watch({ bucket: backup.bucket, databases: [] }))).code).toBe("usage");
 });
 
-test("watch reports a database that it cannot watch by its events and by ended", async () => {
-  const { backup, folder } = appOf();
-  const path = join(folder, "rollback.db");
-  new Database(path).run("CREATE TABLE t (x)");
-  const watching = await watch({ ...backup, databases: [path] });
-  expect(await failureOf(watching.ended)).toMatchObject({ code: "not-wal", exitCode: 3 });
-  const seen: string[] = [];
-  const reading = (async () => {
-    for await (const { event } of watching) seen.push(event);
-  })();
-  expect((await failureOf(reading)).code).toBe("not-wal");
-  expect(seen).toEqual(["started", "stopped"]);
-  await watching.close();
+test("watch rejects if it can replicate no database, and reports one of several", async () => {
+  const { backup, folder, path } = appOf();
+  const rollback = join(folder, "rollback.db");
+  new Database(rollback).run("CREATE TABLE t (x)");
+  const alone = await failureOf(watch({ ...backup, databases: [rollback] }));
+  expect(alone).toMatchObject({ code: "not-wal", exitCode: 3 });
+  await using watching = await watch({ ...backup, databases: [path, rollback] });
+  const seen = new Map<string, string>();
+  for await (const event of watching) {
+    if (event.event === "watching" || event.event === "stopped") seen.set(event.database, event.event);
+    if (seen.size === 2) break;
+  }
+  expect(Object.fromEntries(seen)).toEqual({ app: "watching", rollback: "stopped" });
 });
 
-test("watch waits for a walrust that still has its databases, as after a crash of the application", async () => {
+test("watch waits for no silent store, and its databases are ready for snapshot", async () => {
+  const { backup, path } = appOf();
+  const server = Bun.serve({ port: 0, fetch: () => new Promise<Response>(() => {}) });
+  const store = { endpoint: server.url.href, accessKeyId: "k", secretAccessKey: "s" };
+  const startedMs = performance.now();
+  const silent = await watch({ ...store, bucket: "s3://bucket", databases: backup.databases });
+  expect(performance.now() - startedMs).toBeLessThan(20_000);
+  silent.kill();
+  await server.stop(true);
+  await using _ = await watch(backup);
+  expect(await snapshot({ ...backup, database: path })).toMatchObject({ name: "shop" });
+});
+
+test("watch waits for a walrust that still has its databases, as after a crash", async () => {
   const { backup } = appOf();
   const first = await watch(backup);
   for await (const { event } of first) if (event === "uploaded") break;

@@ -15,9 +15,10 @@ import { failureOf } from "../support/failure-of.ts";
 const GROUPS = { COMPACT_OPTIONS, PATIENCE_OPTIONS, REPLICATE_OPTIONS, RESTORE_OPTIONS, VERIFY_OPTIONS };
 
 /** Values of each kind that are hard to write. */
-function samplesOf({ kind, choices, min = 0 }: OptionGroup[string]): readonly unknown[] {
+function samplesOf({ kind, choices, min = 0, max = 1_000 }: OptionGroup[string]): readonly unknown[] {
   if (kind === "switch") return [true, false];
   if (kind === "text") return choices ?? ["a", "-2h", "--force", "a=b", "true"];
+  if (kind === "count") return [min, max];
   return kind === "percent" ? [0.01, 12.5, 100] : [Math.max(min * 1000, 10), 90_000, 1_234];
 }
 

@@ -126,13 +126,20 @@ test.each(SINGLE.map(({ section, key, spec }) => [key, section, spec] as const))
   "environmentOf hides the variables of a given %s, and no other",
   (key, section, { env = [] }) => {
     const own = `WALRUST_${key.replace(".", "_").toUpperCase()}`;
-    const variables = Object.fromEntries([...env, own, `${own}_FILE`].map((name) => [name, "from outside"]));
+    const names = new Set([...env, own, `${own}_FILE`]);
+    const variables = Object.fromEntries([...names].map((name) => [name, "from outside"]));
     const other = { PATH: "/bin", WALRUST_TRACE: "1" };
     const given = optionOf(section, key, "anything");
     expect(environmentOf(given, { ...variables, ...other, ABSENT: undefined })).toEqual(other);
     expect(environmentOf({}, { ...variables, ...other })).toEqual({ ...variables, ...other });
   },
 );
+
+test("environmentOf hides the webhook of the environment when webhooks are given", () => {
+  const environment = { WALRUST_WEBHOOKS_URL: "https://x", WALRUST_WEBHOOKS_SECRET_FILE: "/s", PATH: "/bin" };
+  expect(environmentOf({ webhooks: [{ url: "https://y" }] }, environment)).toEqual({ PATH: "/bin" });
+  expect(environmentOf({ databases: ["a.db"] }, environment)).toEqual(environment);
+});
 
 test("environmentOf takes credentials from one place: a given key hides a token and a profile", () => {
   const environment = { AWS_SESSION_TOKEN: "t", AWS_PROFILE: "p", AWS_ACCESS_KEY_ID: "k", AWS_REGION: "r" };

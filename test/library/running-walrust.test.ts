@@ -24,7 +24,7 @@ const LOCKED = '{ error: { code: "locked", exit: 3, message: "held", hint: null,
 
 test("RunningWalrust gives each event once, and closes the child", async () => {
   const { running } = run(['say({ event: "a" }); say({ event: "b" }); await end; say({ event: "c" });']);
-  await running.begun;
+  await running.ready(0);
   const seen: string[] = [];
   for await (const { event } of running) {
     seen.push(event);
@@ -36,7 +36,7 @@ test("RunningWalrust gives each event once, and closes the child", async () => {
 
 test("RunningWalrust reads a child whose events nobody reads, and says how many were dropped", async () => {
   const { running } = run(['for (let n = 1; n <= 50000; n++) say({ event: "e", n }); await end;']);
-  await running.begun;
+  await running.ready(0);
   await running.close();
   const events = await Array.fromAsync(running);
   expect(events).toHaveLength(1_001);
@@ -55,7 +55,7 @@ test("RunningWalrust gives the failure to the reader, to ended, and then not to 
 
 test("RunningWalrust gives the failure to close if no reader got it", async () => {
   const { running } = run([`say(${FAILURE}); process.exit(4);`]);
-  expect((await failureOf(running.begun)).code).toBe("storage");
+  expect((await failureOf(running.ready(0))).code).toBe("storage");
   const disposal = (async () => {
     await using _ = running;
   })();
@@ -79,7 +79,7 @@ test("RunningWalrust ends a child that prints no JSON", async () => {
 test("RunningWalrust: an aborted signal closes the child", async () => {
   const stop = new AbortController();
   const { running } = run(['say({ event: "a" }); await end;'], stop.signal);
-  await running.begun;
+  await running.ready(0);
   stop.abort();
   await running.ended;
   const early = run(["await end; process.exit(143);"], AbortSignal.abort());
@@ -88,7 +88,7 @@ test("RunningWalrust: an aborted signal closes the child", async () => {
 
 test("RunningWalrust: kill ends a child that does not stop, and is no failure", async () => {
   const { running } = run(['say({ event: "a" }); await new Promise(() => {});']);
-  await running.begun;
+  await running.ready(0);
   running.kill();
   await running.ended;
   await running.close();
@@ -100,6 +100,20 @@ test("RunningWalrust tries again while another walrust has the database", async 
   for await (const { event } of running) if (event === "watching") break;
   expect(starts()).toBe(3);
   await running.close();
+});
+
+test("RunningWalrust is ready at the event that says so, or after the limit", async () => {
+  const start = () => fakeWalrust('say({ event: "a" }); await end; say({ event: "b" });');
+  const running = new RunningWalrust<Event>(start, "watch", undefined, ({ event }) => event === "b");
+  await running.ready(1);
+  let isReady = false;
+  const ready = running.ready(3_600_000).then(() => {
+    isReady = true;
+  });
+  expect(await running[Symbol.asyncIterator]().next()).toEqual({ done: false, value: { event: "a" } });
+  expect(isReady).toBe(false);
+  await running.close();
+  await ready;
 });
 
 test("RunningWalrust gives up waiting for a lock when the application closes it", async () => {

@@ -210,7 +210,7 @@ test("a compiled application has to name an executable, and works with it", asyn
   expect(await alone.stderr.text()).toContain("Cannot find walrust from within a compiled application");
   const app = project.spawnProgram([compiled, ...words], {
     PORT: "0",
-    WALRUST_EXECUTABLE: await walrustBinary(),
+    NOTES_EXECUTABLE: await walrustBinary(),
   });
   const { url } = await started(app);
   await addNotes(url, 3);

@@ -6,8 +6,9 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import packageJson from "../../../package.json";
-import { progressJson } from "../../../src/commands/shared/progress.ts";
 import type { WatchDocument } from "../../../src/commands/shared/documents.ts";
+
+import { progressJson } from "../../../src/commands/shared/progress.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { CONDITION_HEALTH } from "../../../src/errors.ts";
 import { DashboardSource } from "../../../src/observability/dashboard-source.ts";
