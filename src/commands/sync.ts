@@ -61,9 +61,11 @@ async function run(invocation: Invocation): Promise<number> {
     ...(location === null ? {} : { destination: location }),
   } as const;
   const answers = await askOwnWatches(invocation, request, timeoutMs + ANSWER_MARGIN_MS);
-  const silent = answers.flatMap(({ pid, error }) => (error === null ? [] : [{ pid, error }]));
   const databases = answers.flatMap(syncedOf);
-  if (databases.length === 0) throw silent[0]?.error ?? nobodyError(name, answers.length);
+  const unanswered = answers.flatMap(({ pid, error }) => (error === null ? [] : [{ pid, error }]));
+  if (databases.length === 0) throw unanswered[0]?.error ?? nobodyError(name, answers.length);
+  // A silent watch counts unless all that was asked for is found elsewhere.
+  const silent = name === undefined && location === null ? unanswered : [];
   if (invocation.isJson) printJson(jsonOf(databases, silent));
   else printText([...databases.map(lineOf), ...silent.map(({ error }) => textOf(error))].join("\n"));
   const isStopped = silent.length > 0 || databases.some(({ outcome }) => outcome === "stopped");

@@ -11,8 +11,9 @@ import { Checks } from "./check.ts";
 export function checkWatches(answers: readonly WatchAnswer[], databases: readonly FoundDatabase[]): Checks {
   const checks = new Checks("watch", null);
   const watched = new Map<string, string>();
-  for (const { pid, result, error } of answers) {
-    if (error !== null) checks.failure("answer", error);
+  for (const { pid, result, error, isOlder } of answers) {
+    if (error !== null && isOlder) checks.warning("answer", error.message, error.hint ?? "");
+    else if (error !== null) checks.failure("answer", error);
     if (result === null) continue;
     const { databases: theirs, destination, version } = result as WatchStatus;
     const bad = theirs.filter(({ state }) => state === "stopped" || state === "failing");

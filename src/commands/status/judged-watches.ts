@@ -64,10 +64,14 @@ export function judgeWatches(
     watches.flatMap(({ databases }) => databases.map(({ reported }) => reported.database)),
   );
   const absent = names.filter((name) => !known.has(name));
+  const isFound = absent.length === 0 && watches.some(({ problem }) => problem === null);
+  // A silent watch counts unless all that was asked for is found elsewhere.
+  const isSilenceFine = isFound && (names.length > 0 || location !== null);
   const shown = watches.filter(({ problem, databases }) => {
-    return names.length === 0 || problem !== null || databases.length > 0;
+    return problem === null ? names.length === 0 || databases.length > 0 : !isSilenceFine;
   });
-  const isMissing = shown.length === 0 || absent.length > 0;
+  const isThere = shown.some(({ problem }) => problem === null) || (location === null && shown.length > 0);
+  const isMissing = !isThere || absent.length > 0;
   return {
     health: isMissing ? "unhealthy" : worstOf(shown.map(({ health }) => health)),
     watches: shown,
@@ -76,13 +80,14 @@ export function judgeWatches(
 }
 
 function judgeWatch(
-  { pid, status, error }: Pick<WatchAnswer, "pid" | "error"> & { readonly status: WatchStatus | null },
+  { pid, status, error, isOlder }: Omit<WatchAnswer, "result"> & { readonly status: WatchStatus | null },
   names: readonly string[],
 ): JudgedWatch {
   if (status === null) {
     const remedies = error?.hint === undefined ? [] : [error.hint];
     const reasons = [error?.message ?? "it did not answer"];
-    return { pid, health: "unhealthy", reasons, remedies, status, problem: error, databases: [] };
+    const health = isOlder ? "degraded" : "unhealthy";
+    return { pid, health, reasons, remedies, status, problem: error, databases: [] };
   }
   const chosen = status.databases.filter(({ database }) => names.length === 0 || names.includes(database));
   const report = healthReport(chosen, factsOf(status));

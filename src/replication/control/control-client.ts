@@ -63,6 +63,8 @@ export interface WatchAnswer {
   readonly result: unknown;
   /** The reason why there is no result: the watch hangs, is older than the request, or failed. */
   readonly error: WalrustError | null;
+  /** The watch is older than the request: it works, and cannot tell. */
+  readonly isOlder: boolean;
 }
 
 /**
@@ -80,10 +82,12 @@ export async function askEveryWatch(
     const pid = pidOfSocket(socket);
     try {
       const result = await askOrNull(socket, request, asker);
-      return result === null ? null : { pid, result, error: null };
+      return result === null ? null : { pid, result, error: null, isOlder: false };
     } catch (error) {
       // Every watch that is asked counts, so a failure is an answer.
-      return { pid, result: null, error: ofOldWatch(asWalrustError(error), pid) };
+      const failure = asWalrustError(error);
+      const isOlder = failure.code === "usage";
+      return { pid, result: null, error: isOlder ? oldWatchError(failure, pid) : failure, isOlder };
     }
   });
   const answers = (await Promise.all(asked)).filter((answer) => answer !== null);
@@ -92,8 +96,7 @@ export async function askEveryWatch(
 }
 
 /** A watch of an earlier version does not know the request. */
-function ofOldWatch(error: WalrustError, pid: number): WalrustError {
-  if (error.code !== "usage") return error;
+function oldWatchError(error: WalrustError, pid: number): WalrustError {
   return new WalrustError("locked", `The watch with pid ${pid} is of an earlier version`, {
     hint: "Restart it with this version",
     context: { pid },

@@ -34,6 +34,8 @@ test("checkWatches warns of databases without a watch, and of failing ones", () 
 
 test("checkWatches fails for a watch that does not answer", () => {
   const error = new WalrustError("locked", "The watch with pid 2 does not answer", { hint: "kill it" });
-  const { all } = checkWatches([{ pid: 2, result: null, error }], []);
+  const { all } = checkWatches([{ pid: 2, result: null, error, isOlder: false }], []);
   expect(all).toMatchObject([{ check: "answer", status: "failure", exit: 3, hint: "kill it" }]);
+  const older = checkWatches([{ pid: 2, result: null, error, isOlder: true }], []).all;
+  expect(older).toMatchObject([{ check: "answer", status: "warning", hint: "kill it" }]);
 });

@@ -46,6 +46,32 @@ describe("the exit code", () => {
     ["a watch replicates there", [answerOf(watchStatusOf())], { ...ALL, location: "s3://memory" }, 0],
     ["a watch hangs", [answerOf(watchStatusOf()), hanging()], ALL, 3],
     [
+      "an older watch alone cannot tell where it replicates",
+      [hanging(true)],
+      { ...ALL, location: "s3://x" },
+      3,
+    ],
+    ["an older watch cannot tell", [answerOf(watchStatusOf()), hanging(true)], ALL, 1],
+    ["a watch hangs beside the name", [answerOf(watchStatusOf()), hanging()], { ...ALL, names: ["app"] }, 0],
+    [
+      "a watch hangs beside one name of two",
+      [answerOf(watchStatusOf()), hanging()],
+      { ...ALL, names: ["app", "b"] },
+      3,
+    ],
+    [
+      "a watch hangs beside the destination",
+      [answerOf(watchStatusOf()), hanging()],
+      { ...ALL, location: "s3://memory" },
+      0,
+    ],
+    [
+      "a watch hangs, and none replicates there",
+      [answerOf(watchStatusOf()), hanging()],
+      { ...ALL, location: "s3://x" },
+      3,
+    ],
+    [
       "the store is silent",
       [
         answerOf(
@@ -64,9 +90,9 @@ function mixed() {
   return watchStatusOf({ databases: [reportedOf(), reportedOf({ database: "other", lagMs: 61_000 })] });
 }
 
-function hanging() {
+function hanging(isOlder = false) {
   const error = new WalrustError("locked", "The watch with pid 2 does not answer", { hint: "kill it" });
-  return { pid: 2, result: null, error };
+  return { pid: 2, result: null, error, isOlder };
 }
 
 test("judgeWatches says of a watch that does not answer what to do", () => {

@@ -26,5 +26,5 @@ export function watchStatusOf(overrides: Partial<WatchStatus> = {}): WatchStatus
 
 /** The answer of the watch with pid 1. */
 export function answerOf(status: WatchStatus): WatchAnswer {
-  return { pid: 1, result: status, error: null };
+  return { pid: 1, result: status, error: null, isOlder: false };
 }

@@ -163,11 +163,11 @@ test("status of a watch that was killed, and of none, ends with 3", async () => 
   const watch = await WatchProcess.start([...databases, ...destination.words]);
   await watch.waitForUploads(1);
   await watch.kill();
-  const { run, document } = await status(...destination.words);
-  expect([run.exitCode, document.status, document.watches]).toEqual([3, "unhealthy", []]);
-  const text = await runWalrust(["status", ...destination.words]);
+  const { run, document } = await status("app", ...destination.words);
+  expect([run.exitCode, document.status, document.not_watched]).toEqual([3, "unhealthy", ["app"]]);
+  const text = await runWalrust(["status", "app", ...destination.words]);
   expect([text.exitCode, text.stderr]).toEqual([3, ""]);
-  expect(text.stdout).toContain("No watch of this user runs on this machine.\n  Start `walrust watch`");
+  expect(text.stdout).toContain("No watch of this user replicates app.\n  `walrust status` without a name");
 });
 
 test("status names a watch that hangs, and ends with 3", async () => {

@@ -94,9 +94,9 @@ test("a watch that hangs and a watch of an earlier version are answers that say 
   });
   const hanging = await serveRaw(join(folder, "walrust-22-0a.sock"), () => {});
   const answers = await ask(folders, { sleep: () => answered.passed });
-  expect(answers.map(({ pid, error }) => [pid, error?.code, error?.message])).toEqual([
-    [11, "locked", "The watch with pid 11 is of an earlier version"],
-    [22, "locked", "The watch with pid 22 does not answer"],
+  expect(answers.map(({ pid, error, isOlder }) => [pid, isOlder, error?.code, error?.message])).toEqual([
+    [11, true, "locked", "The watch with pid 11 is of an earlier version"],
+    [22, false, "locked", "The watch with pid 22 does not answer"],
   ]);
   old.close();
   hanging.close();
@@ -108,7 +108,8 @@ test("a running watch answers with the status of all its databases", async () =>
   const run = await new WatchRun([targetOf(path)], store).watching();
   await run.uploaded(1);
   const answers = await askEveryWatch(STATUS, { env: STILL, signal: never });
-  const statuses = answers.map(({ result }) => result as WatchStatus);
+  // Watches of this machine that the test did not start may be of any version.
+  const statuses = answers.flatMap(({ result }) => (result === null ? [] : [result as WatchStatus]));
   const own = statuses.find(({ databases }) => databases.some((one) => one.path === path));
   expect(own).toMatchObject({ version: "test", destination: store.url, location: store.location });
   expect(own!.sinceUploadMs).toBeGreaterThanOrEqual(0);

@@ -359,11 +359,11 @@ const OWN_CASES: readonly ExitCase[] = [
   {
     verb: "status",
     code: 3,
-    what: "no watch runs",
-    words: ({ there }) => [...there],
+    what: "no watch replicates the database",
+    words: ({ there }) => ["none", ...there],
     error: null,
-    said: ["No watch of this user runs on this machine."],
-    hint: "Start `walrust watch`",
+    said: ["No watch of this user replicates none."],
+    hint: "`walrust status` without a name",
   },
   {
     verb: "sync",
