@@ -113,6 +113,7 @@ describe("the status of a database", () => {
     });
     expect(first).toMatchObject({ circuit: "closed", failure: null });
     expect(Math.abs((first.uploadedTimeMs ?? 0) - Date.now())).toBeLessThan(10_000);
+    expect(first.snapshotTimeMs).toBe(first.uploadedTimeMs);
     away.add("one");
     const app = await SqliteProcess.open(one.path);
     const startedMs = performance.now();
@@ -124,6 +125,7 @@ describe("the status of a database", () => {
     const behind = run.status("one");
     expect(behind).toMatchObject({ txid: 3, uploadedTxid: 1, walFrames: 2, failure: { code: "storage" } });
     expect(behind.pendingBytes).toBeGreaterThan(200);
+    expect(behind.snapshotTimeMs).toBe(first.snapshotTimeMs);
     const passedMs = 20_000 + (performance.now() - startedMs);
     expect([behind.lagMs >= 20_000, behind.lagMs <= passedMs]).toEqual([true, true]);
     away.clear();
