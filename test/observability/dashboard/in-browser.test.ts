@@ -206,6 +206,7 @@ describe("the page follows", () => {
       "No news: walrust does not answer. The figures below are as of ",
     );
     expect(await names(page)).toEqual(["app"]);
+    expect(await page.evaluate<string>("document.title")).toBe("No news · walrust");
     await page.evaluate("window.isOld = true");
     new ServedDashboard([statusOf({ database: "other" })], "0.5.0", port);
     await eventually("the page of the other version", async () => {

@@ -92,7 +92,7 @@ function titleText({ totals, status }: DashboardDocument): string {
   return count === 0 ? HEALTH_TEXTS[status] : `(${countText(count)}) ${HEALTH_TEXTS[status]}`;
 }
 
-function tilesOf({ totals, store, history, databases }: DashboardDocument): TileText[] {
+function tilesOf({ status, totals, store, history, databases }: DashboardDocument): TileText[] {
   const { healthy, degraded, unhealthy } = totals;
   return [
     {
@@ -109,7 +109,7 @@ function tilesOf({ totals, store, history, databases }: DashboardDocument): Tile
     {
       label: "Store",
       value: store.connected ? "Reachable" : "Out of reach",
-      health: store.connected ? "healthy" : "unhealthy",
+      health: store.connected ? "healthy" : status,
       note: `last upload ${ageText(store.last_upload_age_seconds)}`,
     },
     {
