@@ -3,7 +3,7 @@ import { expect, setDefaultTimeout, test } from "bun:test";
 import { join } from "node:path";
 import type { DashboardDocument } from "../../../src/observability/dashboard/dashboard-document.ts";
 import { DASHBOARD_HEADERS, DASHBOARD_PAGE } from "../../../src/observability/dashboard/dashboard-page.ts";
-import { Chromium } from "../../support/browser/chromium.ts";
+import { closeBrowserAtEnd, openInBrowser } from "../../support/browser/chromium.ts";
 import { eventually } from "../../support/eventually.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { newDatabase } from "../../support/runs/watch-run.ts";
@@ -11,6 +11,7 @@ import { testWith } from "../../support/servers/peers.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 setDefaultTimeout(60_000);
+closeBrowserAtEnd();
 
 /** A watch of one database, and the address of its dashboard. */
 async function watched() {
@@ -47,7 +48,7 @@ test("the executable holds the page and makes the document", async () => {
 
 testWith("chromium")("a commit shows in an open page, and so does the end of the watch", async () => {
   const { app, watch, url } = await watched();
-  const page = await (await Chromium.start()).open(url);
+  const page = await openInBrowser(url);
   const row = async (): Promise<string> => (await page.texts("tbody .row")).join();
   await eventually("the row", async () => (await row()).includes("Syncing"));
   await app.must("INSERT INTO t(v) VALUES (1)");

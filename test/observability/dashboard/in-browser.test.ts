@@ -1,6 +1,11 @@
 /** The page in a browser: facts, hostile names, order, search, keys, news, loss of the server, its policy. */
 import { describe, expect, setDefaultTimeout } from "bun:test";
-import { Chromium, type Page, type PageOptions } from "../../support/browser/chromium.ts";
+import {
+  closeBrowserAtEnd,
+  openInBrowser,
+  type Page,
+  type PageOptions,
+} from "../../support/browser/chromium.ts";
 import { eventually } from "../../support/eventually.ts";
 import { freePort } from "../../support/servers/free-port.ts";
 import { testWith } from "../../support/servers/peers.ts";
@@ -8,12 +13,13 @@ import { failingWith, statusOf } from "../samples.ts";
 import { failingFleet, healthyFleet, ServedDashboard } from "./served-dashboard.ts";
 
 setDefaultTimeout(60_000);
+closeBrowserAtEnd();
 
 const ASK = "document.dispatchEvent(new Event('visibilitychange'))";
 
 /** Opens the page and waits for the first document. */
 async function openPage(served: ServedDashboard, options: PageOptions = {}): Promise<Page> {
-  const page = await (await Chromium.start()).open(served.url, options);
+  const page = await openInBrowser(served.url, options);
   await eventually("the first document", async () => (await page.texts("#found"))[0] !== "");
   return page;
 }
@@ -238,7 +244,7 @@ describe("the table", () => {
     await page.press("Enter");
     expect([await names(page), await sorted()]).toEqual([["shop", "accounts", "events"], ["txid ascending"]]);
     expect(await page.evaluate<string>("location.hash")).toBe("#sort=txid");
-    const again = await page.browser.open(`${served.url}#sort=-lag&q=s`);
+    const again = await openInBrowser(`${served.url}#sort=-lag&q=s`);
     await eventually("the view of the address", async () => (await names(again)).length === 3);
     expect(await names(again)).toEqual(["shop", "accounts", "events"]);
     expect(await again.evaluate<string>("document.querySelector('#query').value")).toBe("s");
@@ -323,7 +329,7 @@ describe("the policy holds in the browser:", () => {
       port: 0,
       fetch: () => new Response("<iframe></iframe>", { headers: { "content-type": "text/html" } }),
     });
-    const page = await (await Chromium.start()).open(`http://localhost:${thief.port}/`);
+    const page = await openInBrowser(`http://localhost:${thief.port}/`);
     for (const mode of ["cors", "no-cors"]) {
       const read = `fetch(${JSON.stringify(`${served.url}dashboard.json`)}, { mode: "${mode}" })`;
       const outcome = `${read}.then((answer) => answer.text(), (error) => error.name)`;

@@ -6,13 +6,19 @@
 import { describe, expect, setDefaultTimeout } from "bun:test";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { Chromium, type Page, type PageOptions } from "../../support/browser/chromium.ts";
+import {
+  closeBrowserAtEnd,
+  openInBrowser,
+  type Page,
+  type PageOptions,
+} from "../../support/browser/chromium.ts";
 import { eventually } from "../../support/eventually.ts";
 import { testWith } from "../../support/servers/peers.ts";
 import { uploaded } from "../samples.ts";
 import { failingFleet, healthyFleet, ServedDashboard } from "./served-dashboard.ts";
 
 setDefaultTimeout(60_000);
+closeBrowserAtEnd();
 
 const FOLDER = process.env["WALRUST_SCREENSHOTS"];
 
@@ -93,8 +99,7 @@ describe.each([3, 500])("the page with %d databases", (count) => {
       const nowMs = served.time.env.nowMs();
       served.statuses = health === "healthy" ? healthyFleet(count, nowMs) : failingFleet(count, nowMs);
       if (health === "failing") served.time.pass(62_000);
-      const browser = await Chromium.start();
-      const page = await browser.open(served.url, options);
+      const page = await openInBrowser(served.url, options);
       await shown(page, count);
       await fillHistory(served, page);
       const name = `${count}-${health}-${layout}`;

@@ -4,12 +4,14 @@
  *
  * Source: Chrome DevTools Protocol (Target, Runtime, Page, Input, Emulation, Network, Log), version 1.3.
  */
-import { afterEach } from "bun:test";
-import { existsSync, writeFileSync } from "node:fs";
+import { afterAll, afterEach } from "bun:test";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { peerPath } from "../servers/peers.ts";
-import { tempFolder } from "../temp.ts";
 
 const START_LIMIT_MS = 30_000;
+const HOOK_LIMIT_MS = 60_000;
 const BEHIND_SCRIPT = "/usr/lib/chromium/chromium";
 /** The browser ends with the process of the test, even if that is killed. */
 const WITH_PARENT = Bun.which("setpriv") === null ? [] : ["setpriv", "--pdeathsig", "KILL"];
@@ -28,35 +30,56 @@ type Answer = { readonly id?: number; readonly method?: string; readonly session
   unknown
 >;
 
-const browsers = new Set<Chromium>();
+/** One browser for the tests of a file: it starts in a second or, on a busy machine, in ten. */
+let shared: Promise<Chromium> | null = null;
 
-afterEach(() => {
-  for (const browser of browsers) browser.close();
-  browsers.clear();
-});
+/**
+ * Closes the pages at the end of each test, and the browser at the end of the file. Every test file calls
+ * this itself: a hook that stands in this module would hold for the first file alone that imports it.
+ */
+export function closeBrowserAtEnd(): void {
+  const options = { timeout: HOOK_LIMIT_MS };
+  afterEach(async () => (await shared)?.closePages(), options);
+  afterAll(async () => {
+    await (await shared)?.close();
+    shared = null;
+  }, options);
+}
 
-/** A browser beside the test. The end of the test closes it. */
-export class Chromium {
+/** Opens a page in a profile of its own and waits until it is loaded. */
+export async function openInBrowser(url: string, options: PageOptions = {}): Promise<Page> {
+  shared ??= Chromium.start().catch((error) => {
+    shared = null;
+    throw error;
+  });
+  return (await shared).open(url, options);
+}
+
+/** A browser beside the tests. */
+class Chromium {
   readonly #waiting = new Map<number, (answer: Answer) => void>();
   readonly #pages = new Map<string, Page>();
+  readonly #profiles: unknown[] = [];
   #lastId = 0;
 
   private constructor(
     readonly child: Bun.Subprocess,
     readonly socket: WebSocket,
+    readonly folder: string,
   ) {
     socket.addEventListener("message", ({ data }) => this.#receive(JSON.parse(String(data)) as Answer));
   }
 
-  /** Starts a browser with a profile of its own. @throws Error if it does not start */
+  /** Starts a browser. @throws Error if it does not start */
   static async start(): Promise<Chromium> {
+    const folder = mkdtempSync(join(tmpdir(), "walrust-chromium-"));
     const child = Bun.spawn(
       [
         ...WITH_PARENT,
         browserPath(),
         "--headless=new",
         "--remote-debugging-port=0",
-        `--user-data-dir=${tempFolder("chromium")}`,
+        `--user-data-dir=${folder}`,
         ...["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"],
         ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
         ...["--hide-scrollbars", "--lang=en-GB", "about:blank"],
@@ -69,18 +92,17 @@ export class Chromium {
         socket.addEventListener("open", resolve);
         socket.addEventListener("error", reject);
       });
-      const browser = new Chromium(child, socket);
-      browsers.add(browser);
-      return browser;
+      return new Chromium(child, socket, folder);
     } catch (error) {
       child.kill("SIGKILL");
       throw error;
     }
   }
 
-  /** Opens a page and waits until it is loaded. */
-  async open(url: string, options: PageOptions = {}): Promise<Page> {
-    const { targetId } = await this.send("Target.createTarget", { url: "about:blank" });
+  async open(url: string, options: PageOptions): Promise<Page> {
+    const { browserContextId } = await this.send("Target.createBrowserContext");
+    this.#profiles.push(browserContextId);
+    const { targetId } = await this.send("Target.createTarget", { url: "about:blank", browserContextId });
     const { sessionId } = await this.send("Target.attachToTarget", { targetId, flatten: true });
     const page = new Page(this, String(sessionId));
     this.#pages.set(page.sessionId, page);
@@ -112,9 +134,19 @@ export class Chromium {
     return result ?? {};
   }
 
-  close(): void {
+  async closePages(): Promise<void> {
+    const profiles = this.#profiles.splice(0);
+    this.#pages.clear();
+    for (const browserContextId of profiles)
+      await this.send("Target.disposeBrowserContext", { browserContextId });
+  }
+
+  /** Ends the browser. Its last processes may still write into their folder. */
+  async close(): Promise<void> {
+    await this.send("Browser.close").catch(() => {});
     this.socket.close();
-    this.child.kill("SIGKILL");
+    await this.child.exited;
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   }
 
   #receive(answer: Answer): void {
