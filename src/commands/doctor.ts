@@ -15,7 +15,7 @@ import { checkCredentials } from "./doctor/credential-checks.ts";
 import { checkDatabase } from "./doctor/database-checks.ts";
 import { checkDestination } from "./doctor/destination-checks.ts";
 import { checkMachine, machineFacts } from "./doctor/machine-checks.ts";
-import { checkWatches } from "./doctor/watch-checks.ts";
+import { checkWatches, watchOfOrNull } from "./doctor/watch-checks.ts";
 import { localPlaces } from "./shared/local-places.ts";
 import { noDestination, openDestination } from "./shared/open-destination.ts";
 import { printJson, printText } from "./shared/output.ts";
@@ -70,7 +70,7 @@ async function runChecks(invocation: Invocation): Promise<Check[]> {
     const found = await new DatabaseFinder(options, env).find();
     const { databases } = found;
     const answers = await askOwnWatches(invocation, { verb: "status" });
-    const watchPid = answers.find(({ result }) => result !== null)?.pid ?? null;
+    const watchPid = watchOfOrNull(answers, databases);
     return [
       ...(await destinationChecks(store, invocation)).all,
       ...databaseChecks(found, store?.url ?? null, config),

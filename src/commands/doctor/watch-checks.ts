@@ -7,6 +7,17 @@ import type { WatchStatus } from "../../replication/watch/watch-report.ts";
 import { countOf } from "../shared/output.ts";
 import { Checks } from "./check.ts";
 
+/** The process id of a watch that replicates one of the databases, or null. */
+export function watchOfOrNull(
+  answers: readonly WatchAnswer[],
+  databases: readonly FoundDatabase[],
+): number | null {
+  const paths = new Set(databases.map(({ path }) => path));
+  const isOurs = ({ result }: WatchAnswer): boolean =>
+    (result as WatchStatus | null)?.databases.some(({ path }) => paths.has(path)) === true;
+  return answers.find(isOurs)?.pid ?? null;
+}
+
 /** Checks the watches, from their answers to `status`. */
 export function checkWatches(answers: readonly WatchAnswer[], databases: readonly FoundDatabase[]): Checks {
   const checks = new Checks("watch", null);

@@ -8,7 +8,7 @@ import type { JudgedDatabase, JudgedWatch, JudgedWatches } from "./judged-watche
 /** More healthy databases than these are counted, and not listed. */
 const HEALTHY_ROWS_MAX = 20;
 /** The most rows of databases with problems. */
-const BAD_ROWS_MAX = 50;
+const BAD_ROWS_MAX = 20;
 /** The most names of databases with the same problem. */
 const NAMES_MAX = 5;
 

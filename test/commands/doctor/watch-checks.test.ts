@@ -1,6 +1,6 @@
 /** The checks of running watches, from their answers. */
 import { expect, test } from "bun:test";
-import { checkWatches } from "../../../src/commands/doctor/watch-checks.ts";
+import { checkWatches, watchOfOrNull } from "../../../src/commands/doctor/watch-checks.ts";
 import type { FoundDatabase } from "../../../src/discovery/finder.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import { answerOf, reportedOf, watchStatusOf } from "../status/status-samples.ts";
@@ -30,6 +30,12 @@ test("checkWatches warns of databases without a watch, and of failing ones", () 
   ]);
   expect(all[0]!.hint).toContain("walrust status");
   expect(all[1]!.message).toContain("1 of 2 databases: /srv/tenants/other.db");
+});
+
+test("watchOfOrNull is a watch of one of the databases, and no other", () => {
+  const elsewhere = { ...answerOf(watchStatusOf({ databases: [reportedOf({ path: "/x.db" })] })), pid: 9 };
+  expect(watchOfOrNull([elsewhere, answerOf(watchStatusOf())], [OTHER, APP])).toBe(1);
+  expect(watchOfOrNull([elsewhere], [APP])).toBeNull();
 });
 
 test("checkWatches fails for a watch that does not answer", () => {
