@@ -26,6 +26,7 @@ export type {
   ListedPoint,
   LogDocument,
   NothingRestoredDocument,
+  ProgressDocument,
   ReplicaDocument,
   RestoreDocument,
   SnapshotDocument,

@@ -2,7 +2,7 @@
  * Makes a child process from the options of a call, and waits for the result of a call that ends by itself.
  * Options come from the application: every name and value is checked before a process starts.
  */
-import type { LogDocument } from "../commands/shared/documents.ts";
+import type { LogDocument, ProgressDocument } from "../commands/shared/documents.ts";
 import type { OptionGroup } from "../config/settings/option-spec.ts";
 import { GLOBAL_OPTIONS } from "../config/settings/options.ts";
 import { type LogLevel, SILENT_LOG, systemEnv } from "../env.ts";
@@ -35,6 +35,8 @@ export interface ProcessOptions {
   readonly onLog?: ((entry: LogDocument) => void) | undefined;
   /** Least severity to log. Default: info. */
   readonly logLevel?: LogLevel | undefined;
+  /** Receives the progress of a work once a second, from its first second on. `list` reports none. */
+  readonly onProgress?: ((progress: ProgressDocument) => void) | undefined;
 }
 
 /** The options of any call. */
@@ -64,7 +66,7 @@ export function startChild(
   { verb, positionals, flags, named }: VerbCall,
   options: ChildOptions,
 ): WalrustProcess {
-  const { config, executable, environment, signal: _, onLog, logLevel, ...rest } = options;
+  const { config, executable, environment, signal: _, onLog, logLevel, onProgress, ...rest } = options;
   const own = [...flagNames(flags), ...named];
   const isOwn = ([name]: readonly [string, unknown]): boolean => own.includes(name);
   const given = Object.entries(rest).filter(([, value]) => value !== undefined);
@@ -82,6 +84,7 @@ export function startChild(
     "--log-format=json",
     ...flagWords(LOG_OPTIONS, { logLevel }),
     ...flagWords(flags, Object.fromEntries(given.filter(isOwn))),
+    ...(onProgress === undefined || verb === "list" ? [] : ["--progress"]),
     ...(config === undefined ? [] : [`--config=${config}`]),
     "--",
     ...positionals,
@@ -92,6 +95,7 @@ export function startChild(
     configuration,
     environment: environmentOf(settings, environment ?? process.env),
     onLog: onLog ?? (() => {}),
+    onProgress,
   });
 }
 

@@ -7,7 +7,7 @@
  * input when the application dies.
  */
 
-import type { LogDocument } from "../commands/shared/documents.ts";
+import type { LogDocument, ProgressDocument } from "../commands/shared/documents.ts";
 import { OWNED_WORD } from "../commands/shared/owner.ts";
 import { SILENT_LOG, systemEnv } from "../env.ts";
 import { errorMessage, WalrustError } from "../errors.ts";
@@ -29,6 +29,7 @@ export interface ChildStart {
   readonly configuration: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly onLog: (entry: LogDocument) => void;
+  readonly onProgress?: ((progress: ProgressDocument) => void) | undefined;
 }
 
 /** The end of a child. */
@@ -48,7 +49,7 @@ export class WalrustProcess {
   #isStopped = false;
 
   /** @throws WalrustError code "usage" when the executable cannot be started */
-  constructor({ executable, words, configuration, environment, onLog }: ChildStart) {
+  constructor({ executable, words, configuration, environment, onLog, onProgress }: ChildStart) {
     const env = { ...environment };
     for (const name of NOT_INHERITED) delete env[name];
     const command = [...executable, OWNED_WORD, String(process.pid), ...words];
@@ -59,7 +60,7 @@ export class WalrustProcess {
         hint: "Give the path of a walrust executable as executable",
       });
     }
-    this.#logRead = this.#readLog(onLog);
+    this.#logRead = this.#readLog(onLog, onProgress ?? (() => {}));
     this.#write(`${JSON.stringify(configuration)}\n`);
   }
 
@@ -107,19 +108,19 @@ export class WalrustProcess {
     });
   }
 
-  async #readLog(onLog: (entry: LogDocument) => void): Promise<void> {
+  async #readLog(
+    onLog: (entry: LogDocument) => void,
+    onProgress: (progress: ProgressDocument) => void,
+  ): Promise<void> {
     const { nowMs } = systemEnv(SILENT_LOG);
     for await (const line of textLines(this.#child.stderr, 1024 * 1024)) {
       const entry = logEntry(line, nowMs());
-      if (entry.level === "warn" || entry.level === "error") this.#keep(entry.message);
-      try {
-        onLog(entry);
-      } catch (error) {
-        // An error of the application's own callback is reported like one of any of its callbacks.
-        queueMicrotask(() => {
-          throw error;
-        });
+      if (isProgress(entry)) {
+        handOver(onProgress, entry);
+        continue;
       }
+      if (entry.level === "warn" || entry.level === "error") this.#keep(entry.message);
+      handOver(onLog, entry);
     }
   }
 
@@ -129,11 +130,30 @@ export class WalrustProcess {
   }
 }
 
-/** A line of the log. Text that is no JSON comes from the error that ends the child, or from a crash. */
-function logEntry(line: string, nowMs: number): LogDocument {
+function isProgress(entry: object): entry is ProgressDocument {
+  return "progress" in entry && !("message" in entry);
+}
+
+/** Calls a callback of the application. Its own error is reported like one of any of its callbacks. */
+function handOver<T>(callback: (value: T) => void, value: T): void {
   try {
-    const entry = JSON.parse(line) as LogDocument | null;
-    if (typeof entry?.message === "string" && typeof entry.level === "string") return entry;
+    callback(value);
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
+/**
+ * A line of the log, or of the progress. Text that is no JSON comes from the error that ends the child, or
+ * from a crash.
+ */
+function logEntry(line: string, nowMs: number): LogDocument | ProgressDocument {
+  try {
+    const entry = JSON.parse(line) as Partial<LogDocument> | ProgressDocument | null;
+    if (entry !== null && isProgress(entry)) return entry;
+    if (typeof entry?.message === "string" && typeof entry.level === "string") return entry as LogDocument;
   } catch {
     // Not JSON.
   }

@@ -77,6 +77,19 @@ test("each call returns the documented document", async () => {
   expect(restored).toMatchObject({ restored: true, output, integrity_check: { mode: "quick" } });
 });
 
+test("each call that can take long accepts a receiver of its progress", async () => {
+  const { path, folder, backup } = appOf();
+  const options = { ...backup, onProgress: () => {} };
+  const watching = await watch(options);
+  await snapshot({ ...options, database: path });
+  await list(options);
+  await verify({ ...options, all: true });
+  await compact({ ...options, name: "shop" });
+  await restore({ ...options, name: "shop", output: join(folder, "o.db") });
+  await using _ = await replicate({ ...options, source: "shop", local: join(folder, "r.db") });
+  await watching.close();
+});
+
 test("restore says why there was nothing to do, and verify reports damage as a status", async () => {
   const { path, folder, backup } = appOf();
   const absent = await restore({

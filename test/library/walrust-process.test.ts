@@ -57,6 +57,23 @@ test("WalrustProcess parses the log, and keeps its last warnings and errors", as
   expect(lastLog).toEqual(["warning 4", "warning 5", "warning 6", "warning 7", "panic: no JSON"]);
 });
 
+test("WalrustProcess tells progress from the log", async () => {
+  const seen: unknown[] = [];
+  const program = `
+    log(JSON.stringify({ progress: "restore", done_bytes: 1 }));
+    log(JSON.stringify({ progress: "restore", done_bytes: 2 }));
+    log(JSON.stringify({ time: "t", level: "warn", message: "a warning", progress: "a fact" }));
+    process.exit(0);`;
+  const { entries, onLog } = gatheredLog();
+  const child = fakeWalrust(program, {
+    onLog,
+    onProgress: (progress) => void seen.push(progress.done_bytes),
+  });
+  expect((await child.ended()).lastLog).toEqual(["a warning"]);
+  expect(seen).toEqual([1, 2]);
+  expect(entries.map(({ message }) => message)).toEqual(["a warning"]);
+});
+
 test("WalrustProcess survives a child that ends before it reads its configuration", async () => {
   const configuration = "x".repeat(4 << 20);
   const executable = [process.execPath, "-e", "process.exit(9)"];

@@ -32,6 +32,27 @@ export interface LogDocument {
   readonly [fact: string]: unknown;
 }
 
+/** A line of `--progress`: how far the work of a verb is. Unknown values are null. */
+export interface ProgressDocument {
+  /** The verb. */
+  readonly progress: string;
+  /** Null for a work on several databases. */
+  readonly database: string | null;
+  /** The meaning of the bytes: `read`, `checked` or `sent`. */
+  readonly counted: "read" | "checked" | "sent";
+  readonly done_bytes: number;
+  readonly total_bytes: number | null;
+  readonly sent_bytes: number | null;
+  /** The step after the bytes, which reports no progress of its own. */
+  readonly step: "integrity_check" | null;
+  readonly databases_done: number | null;
+  readonly databases_total: number | null;
+  readonly bytes_per_second: number;
+  readonly seconds_left: number | null;
+  readonly elapsed_ms: number;
+  readonly at: string;
+}
+
 /** The output of `snapshot`. */
 export interface SnapshotDocument {
   readonly name: string;

@@ -12,6 +12,7 @@
  */
 import type { Env } from "../../env.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
+import type { ProgressDocument } from "./documents.ts";
 import { formatBytes, showBar, terminalColumns, writeJsonLine } from "./output.ts";
 
 /** How progress is shown. */
@@ -322,7 +323,7 @@ export function progressJson(
   state: ProgressState,
   pace: ProgressPace,
   nowMs: number,
-): unknown {
+): ProgressDocument {
   const { doneBytes, totalBytes, databases, sentBytes = null } = state;
   return {
     progress: work.verb,

@@ -23,10 +23,16 @@ const configuration = JSON.parse(await heard.promise);
 /** Starts a child that runs a program. */
 export function fakeWalrust(
   program: string,
-  { words = ["watch"], configuration = "", environment = {}, onLog = () => {} }: Partial<ChildStart> = {},
+  {
+    words = ["watch"],
+    configuration = "",
+    environment = {},
+    onLog = () => {},
+    onProgress,
+  }: Partial<ChildStart> = {},
 ): WalrustProcess {
   const executable = [process.execPath, "-e", PRELUDE + program];
-  return new WalrustProcess({ executable, words, configuration, environment, onLog });
+  return new WalrustProcess({ executable, words, configuration, environment, onLog, onProgress });
 }
 
 /** Gathers the log of a child. */
