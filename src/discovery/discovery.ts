@@ -14,7 +14,7 @@ import {
   type MissingDatabase,
   type SearchResult,
 } from "./finder.ts";
-import { below, stemOf } from "./names.ts";
+import { stemOf } from "./names.ts";
 
 /** The first discovery of a watch. */
 export interface FirstDiscovery extends Discovered<FoundDatabase> {
@@ -41,16 +41,18 @@ export class Discovery {
 
   /**
    * Discovers the databases at start.
+   * @param mayBeMissing whether the watch waits for named databases that are missing
    * @throws WalrustError when nothing is named, two named databases collide, a glob matches nothing, or every
-   * named database is missing
+   * named database is missing and none may be
    */
-  async first(): Promise<FirstDiscovery> {
+  async first(mayBeMissing = false): Promise<FirstDiscovery> {
     const result = await this.#finder.find();
     const { databases, missing, emptyGlobs, collisions, skipped } = result;
     this.#logNew(skipped);
     const fatal = collisions[0] ?? emptyGlobs[0];
     if (fatal !== undefined) throw fatal;
-    if (databases.length === 0 && this.isNamedOnly) throw missing[0]?.error ?? nothingNamed();
+    const isNothing = databases.length === 0 && !(mayBeMissing && missing.length > 0);
+    if (isNothing && this.isNamedOnly) throw missing[0]?.error ?? nothingNamed();
     return { ...this.#discovered(result), missing };
   }
 
@@ -85,8 +87,7 @@ export class Discovery {
   }
 }
 
-function missingDatabase({ path, entry, error }: MissingDatabase): Unwatchable {
-  const name = below(entry?.prefix ?? null, entry?.name ?? stemOf(basename(path)));
+function missingDatabase({ path, name, error }: MissingDatabase): Unwatchable {
   return { path, name, isMissing: true, error };
 }
 

@@ -15,7 +15,7 @@ import type { Sources } from "../config/resolve.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { ownersInTheWay } from "../format/keys.ts";
-import type { LocalPlaces, Place } from "../local/places.ts";
+import { type LocalPlaces, type Place, realParent } from "../local/places.ts";
 import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
 import type { AttachTarget } from "./attach-target.ts";
 import { type Candidate, globCandidates, type KnownCandidate, namedCandidate } from "./candidates.ts";
@@ -40,7 +40,17 @@ export interface MissingDatabase {
   readonly given: string;
   /** The real path that it last had, or `given`. */
   readonly path: string;
-  /** Its entry in walrust.toml, or null. */
+  /** The name that it gets in the bucket when it is there, unless its local state is lost meanwhile. */
+  readonly name: string;
+  /** The path of another named database that has this name, or null. */
+  readonly namesake: string | null;
+  readonly error: WalrustError;
+}
+
+/** A named path without a file, before it has a name. */
+interface AbsentPath {
+  readonly given: string;
+  readonly path: string;
   readonly entry: DatabaseEntry | null;
   readonly error: WalrustError;
 }
@@ -98,7 +108,7 @@ export class DatabaseFinder {
    */
   async find(): Promise<SearchResult> {
     this.options.places.refresh();
-    const missing: MissingDatabase[] = [];
+    const missing: AbsentPath[] = [];
     const emptyGlobs: WalrustError[] = [];
     const skipped: WalrustError[] = [];
     const files = new UniqueFiles();
@@ -107,7 +117,7 @@ export class DatabaseFinder {
     const entries = this.options.paths.length === 0 ? null : await this.#entriesByPath();
     for (const selector of this.#selectors.filter(({ isGlob }) => !isGlob)) {
       const candidate = namedCandidate(selector, known);
-      if (candidate instanceof WalrustError) missing.push(this.#missing(selector, candidate));
+      if (candidate instanceof WalrustError) missing.push(this.#absent(selector, candidate));
       else {
         this.#realPaths.set(selector.path, candidate.path);
         files.add({ ...candidate, ...entries?.get(candidate.path) });
@@ -135,15 +145,37 @@ export class DatabaseFinder {
     this.#hasSearched = true;
     return {
       databases,
-      missing,
+      missing: this.#nameMissing(missing, files.candidates),
       emptyGlobs,
       collisions: [...files.collisions, ...collisions],
       skipped: [...skipped, ...files.skipped, ...nameless],
     };
   }
 
-  #missing({ path: given, entry }: Selector, error: WalrustError): MissingDatabase {
+  #absent({ path: given, entry }: Selector, error: WalrustError): AbsentPath {
     return { given, path: this.#realPaths.get(given) ?? given, entry, error };
+  }
+
+  /** Names the missing databases beside those that are there. */
+  #nameMissing(missing: readonly AbsentPath[], candidates: readonly Candidate[]): MissingDatabase[] {
+    if (missing.length === 0) return [];
+    const present = candidates.map((candidate) => this.#nameless(candidate));
+    const all = [...present, ...missing.map((one) => this.#namelessAbsent(one))];
+    const claims = claimNames(all);
+    return missing.map(({ given, path, error }, index) => {
+      const { name, holder } = claims[candidates.length + index]!;
+      return { given, path, name, namesake: holder === null ? null : all[holder]!.path, error };
+    });
+  }
+
+  #namelessAbsent({ path: given, entry: own }: AbsentPath): Nameless {
+    const { places, destination, file } = this.options;
+    const path = realParent(given);
+    const entry = own ?? file?.databases.find((one) => one.path === given || one.path === path) ?? null;
+    const names = { name: entry?.name ?? null, prefix: entry?.prefix ?? null };
+    // No file has the inode "": the state may be that of another file.
+    const known = knownNameOf(places.of(path).paths, "", destination);
+    return { path, relative: null, ...names, known, isHeld: false, isDiscovered: false };
   }
 
   /** A glob that cannot be read at all fails the first search; later it keeps the databases that it had. */

@@ -15,6 +15,8 @@ export class RepeatedDiscovery<Target> {
   #dueMs: number;
   #isRunning = false;
   #finished: Discovered<Target> | null = null;
+  /** Counts the restarts: the result of a discovery that began before one is dropped. */
+  #generation = 0;
   readonly #trouble: Trouble;
 
   constructor(
@@ -42,9 +44,17 @@ export class RepeatedDiscovery<Target> {
     return finished;
   }
 
+  /** Other databases are to be found from here on: drops the result of a discovery that is running. */
+  restart(): void {
+    this.#generation++;
+    this.#finished = null;
+  }
+
   async #run(startedMs: number): Promise<void> {
+    const generation = this.#generation;
     try {
-      this.#finished = await this.discover();
+      const discovered = await this.discover();
+      if (generation === this.#generation) this.#finished = discovered;
       this.#trouble.recovered();
     } catch (error) {
       this.#trouble.failed(error);

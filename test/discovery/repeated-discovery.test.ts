@@ -68,3 +68,18 @@ test("poll logs an unchanged failure once, and its end", async () => {
     "info: databases can be discovered again",
   ]);
 });
+
+test("restart drops the result of a discovery that began before it", async () => {
+  const { discovery, clock, runs } = driven();
+  clock.nowMs = DISCOVERY_INTERVAL_MS;
+  discovery.poll(clock.nowMs);
+  discovery.restart();
+  runs[0]!.resolve({ ...NOTHING, targets: ["old"] });
+  await settle();
+  expect(discovery.poll(clock.nowMs)).toBe(null);
+  clock.nowMs *= 2;
+  discovery.poll(clock.nowMs);
+  runs[1]!.resolve(NOTHING);
+  await settle();
+  expect(discovery.poll(clock.nowMs)).toBe(NOTHING);
+});

@@ -25,7 +25,8 @@ export type UploadGate = Pick<PutLimiter, "reserve" | "facts">;
 /** The objects and settings that all watched databases of one process share. */
 export interface SharedContext {
   readonly store: ObjectStore;
-  readonly config: ReplicationConfig;
+  /** Replaced as a whole when the configuration is read again: read a setting where it is used. */
+  config: ReplicationConfig;
   readonly env: Env;
   readonly version: string;
   /** The limit that all puts pass. */

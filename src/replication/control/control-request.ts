@@ -12,7 +12,7 @@ import type { GivenUpkeep } from "../upkeep/maintenance.ts";
 
 const VERBS = ["snapshot", "compact", "checksum"] as const;
 /** Requests about the whole watch: they name no database, or several. */
-const WATCH_VERBS = ["status", "sync"] as const;
+const WATCH_VERBS = ["status", "sync", "reload"] as const;
 
 /** The acknowledgement of a request. */
 export const ACCEPTED = { ok: true, accepted: true } as const;

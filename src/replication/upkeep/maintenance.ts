@@ -40,9 +40,10 @@ export interface Uploaded {
 
 /** The schedule of one database's maintenance, and the jobs themselves. */
 export class Maintenance {
+  #config: DatabaseConfig;
   /** Made with the first job. */
   #compaction: CompactionProgress | null = null;
-  readonly #dueMs: number[];
+  #dueMs: number[];
   /** Nothing can expire before there is a history. */
   #expiryDueMs = Number.POSITIVE_INFINITY;
   #hasHistory = false;
@@ -55,16 +56,31 @@ export class Maintenance {
   #isInDoubt = false;
 
   constructor(
-    readonly config: DatabaseConfig,
+    config: DatabaseConfig,
     nowMs: number,
     /**
      * 0 to 1: the moment in each interval at which this database is due, so that hundreds are not at once.
      */
     phase = 1,
   ) {
+    this.#config = config;
     const { compaction, sync } = config;
     this.#dueMs = [0, 1, 2, 3].map((level) => nowMs + firstDelayMs(compaction, level, phase));
     this.#retentionDueMs = nowMs + (sync.compactIntervalMs || Number.POSITIVE_INFINITY);
+  }
+
+  get config(): DatabaseConfig {
+    return this.#config;
+  }
+
+  /** Takes other settings. Each interval that changed begins anew; the progress stays. */
+  reconfigure(config: DatabaseConfig, nowMs: number, phase = 1): void {
+    const { compaction, sync } = this.#config;
+    this.#config = config;
+    if (!Bun.deepEquals(compaction, config.compaction))
+      this.#dueMs = this.#dueMs.map((_, level) => nowMs + firstDelayMs(config.compaction, level, phase));
+    if (sync.compactIntervalMs !== config.sync.compactIntervalMs)
+      this.#retentionDueMs = nowMs + (config.sync.compactIntervalMs || Number.POSITIVE_INFINITY);
   }
 
   /** Another run compacted: the next job lists how far each level goes. */

@@ -2,6 +2,7 @@
  * Decides when the upkeep of one database is due. The schedule is all that an idle database keeps of its
  * upkeep: `Upkeep` is made when a job is due, and dropped when nothing has to be remembered of the jobs.
  */
+import type { DatabaseConfig } from "../../config/config.ts";
 import { isSnapshotFile, uploadedTxidOf } from "../../local/spool.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
@@ -34,6 +35,14 @@ export class UpkeepSchedule {
     this.#pruneDueMs = nowMs + FIRST_PRUNE_MS;
     this.#validationDueMs = Number.POSITIVE_INFINITY;
     this.validating(nowMs, config.sync.validationIntervalMs);
+  }
+
+  /** Takes other settings. @param phase as the constructor of `Maintenance` takes it */
+  reconfigure(config: DatabaseConfig, nowMs: number, phase: number): void {
+    const { validationIntervalMs } = this.maintenance.config.sync;
+    this.maintenance.reconfigure(config, nowMs, phase);
+    if (validationIntervalMs !== config.sync.validationIntervalMs)
+      this.validating(nowMs, config.sync.validationIntervalMs);
   }
 
   /** When a snapshot was requested for a history that is not restorable; null while it is restorable. */

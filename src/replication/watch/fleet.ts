@@ -8,6 +8,7 @@
  * 2. A database that leaves delays no other: it leaves step by step, beside the looks at the others.
  */
 import { existsSync } from "node:fs";
+import type { ReplicationConfig } from "../../config/config.ts";
 import type { Discovered } from "../../discovery/discovered.ts";
 import type { WalrustError } from "../../errors.ts";
 import { StandingFindings } from "../../storage/contract/trouble.ts";
@@ -45,6 +46,16 @@ export class Fleet {
     return this.#watchers;
   }
 
+  /** The watchers of databases that do not leave. */
+  get present(): readonly Watcher[] {
+    return this.#watchers.filter(({ record }) => record.leaving === null);
+  }
+
+  /** Whether a database is watched, or is tried to be, or leaves. */
+  get isAnyWatched(): boolean {
+    return this.#watchers.some(({ record }) => record.leaving !== null || !record.isIdle);
+  }
+
   /** The status of each database, also of those without a watcher. */
   statuses(): DatabaseStatus[] {
     const statuses = this.#watchers.map((watcher) => watcher.status());
@@ -77,8 +88,11 @@ export class Fleet {
     return this.#watchers.find(isMeant) ?? null;
   }
 
-  /** Takes the databases that are present now: starts replicating new ones, and stops for absent ones. */
-  accept({ targets, unwatchable }: Discovered<WatchTarget>): void {
+  /**
+   * Takes the databases that are present now: starts replicating new ones, and stops for absent ones.
+   * @param isAnew whether the configuration was read again, so that a database may be named no more
+   */
+  accept({ targets, unwatchable }: Discovered<WatchTarget>, isAnew = false): void {
     this.#unwatchable.replace(unwatchable, this.context.env.monotonicMs());
     const present = new Map(targets.map((target) => [target.path, target]));
     const absent = unwatchable.filter(({ isMissing }) => isMissing);
@@ -86,13 +100,18 @@ export class Fleet {
     for (const watcher of this.#watchers) {
       const { path, paths } = watcher.target;
       const error = missing.get(path);
-      const folder = present.get(path)?.paths.folder ?? paths.folder;
+      const target = present.get(path);
+      const folder = target?.paths.folder ?? paths.folder;
       if (error !== undefined && watcher.record.leaving === null) keepNameless(watcher, error);
-      else if (!present.has(path)) leaveIfGone(watcher);
+      else if (target === undefined && isAnew) watcher.leave("the configuration does not name it any more");
+      else if (target === undefined) leaveIfGone(watcher);
       else if (folder !== paths.folder) watcher.leave(`its state lies in ${folder} from here on`);
+      else if (isOther(target, watcher, isAnew))
+        watcher.leave(`it is configured as ${target.name} from here on`);
       else if (watcher.record.leaving !== null) watcher.comeBack();
       else watcher.seen();
       if (error === undefined) watcher.context.conditions.clear(NAMELESS);
+      if (target !== undefined) configure(watcher, target.config);
       if (watcher.record.leaving === null) present.delete(path);
     }
     this.#take([...present.values()]);
@@ -203,6 +222,18 @@ export class Fleet {
 function unwatchedResult({ database, path, failure }: DatabaseStatus): SyncedDatabase {
   const nothing = { uploadedTxid: 0, pendingCount: 0, pendingBytes: 0, durationMs: 0 };
   return { name: database, path, outcome: "stopped", ...nothing, problem: failure };
+}
+
+/** Whether a database has another name in the bucket, or is found in another way, than its watcher knows. */
+function isOther({ name, isDiscovered }: WatchTarget, { target }: Watcher, isAnew: boolean): boolean {
+  return name !== target.name || (isAnew && isDiscovered !== target.isDiscovered);
+}
+
+/** Gives a database other settings, if they are others. */
+function configure({ context, record }: Watcher, config: ReplicationConfig): void {
+  if (context.config === config) return;
+  context.config = config;
+  record.upkeep.reconfigure(config, context.env.monotonicMs(), context.env.random());
 }
 
 /** The condition of a database whose file exists while its name leads nowhere. */

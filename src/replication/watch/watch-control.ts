@@ -38,6 +38,7 @@ export class WatchControl {
     readonly report: Pick<WatchReport, "status">,
     readonly context: SharedContext,
     readonly folders: RuntimeFolders,
+    readonly reload: (() => Promise<unknown>) | undefined = undefined,
   ) {
     this.#trouble = new Trouble(context.env, { what: "no socket for snapshot and compact", end: null });
   }
@@ -97,6 +98,7 @@ export class WatchControl {
     const { verb } = request;
     if (verb === "status") return this.report.status();
     if (verb === "sync") return this.#sync(request);
+    if (verb === "reload" && this.reload !== undefined) return this.reload();
     throw new WalrustError("usage", `Unknown request ${JSON.stringify(verb)}`);
   }
 

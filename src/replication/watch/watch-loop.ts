@@ -21,6 +21,7 @@ import { OwnWriters } from "../context/own-writers.ts";
 import type { SharedContext, UploadGate, Validate } from "../context/watch-context.ts";
 import type { WatchEvent } from "../context/watch-events.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
+import { catchUp, type LaggingDatabase } from "../requests/catch-up.ts";
 import type { SyncedDatabase } from "../requests/sync-request.ts";
 import { Backlog } from "../upload/backlog.ts";
 import { CreateOnlyProbe } from "../upload/create-only-probe.ts";
@@ -57,6 +58,19 @@ export interface RunningWatch {
    * @param names only these databases; null: all
    */
   sync(names: readonly string[] | null, timeoutMs: number): Promise<SyncedDatabase[]>;
+  /** Turns of the loop so far. A loop that hangs makes no turn. */
+  readonly turnCount: number;
+  /** Whether no database is watched and none can be found, so that the watch is about to end. */
+  readonly hasGivenUp: boolean;
+  /** Finds the databases that are present now, without a wait for the next discovery. */
+  discover(): Promise<void>;
+  /** Waits as `catchUp` does, for the databases of this moment. */
+  catchUp(): Promise<readonly LaggingDatabase[]>;
+  /**
+   * The configuration was read again: takes the settings and the databases. `discover` finds databases by
+   * the same configuration from here on.
+   */
+  reconfigure(config: ReplicationConfig, discovered: Discovered<WatchTarget>): void;
 }
 
 /** The input of a watch beside the first discovery. */
@@ -75,7 +89,10 @@ export interface WatchInput {
    * replicating databases that are not found any more.
    */
   readonly discover: Discover<WatchTarget>;
-  /** Whether only named databases can be found: the watch ends when none of them can be watched. */
+  /**
+   * Whether only named databases can be found: the watch ends when none of them can be watched. Read at each
+   * turn of the loop.
+   */
   readonly isNamedOnly: boolean;
   /** The conditions that the store was opened with. */
   readonly storeConditions: Conditions;
@@ -83,6 +100,8 @@ export interface WatchInput {
   readonly runtimeFolders: RuntimeFolders;
   /** Opens the events of -wal files; without events, the loop polls. */
   readonly openWalEvents: OpenWalEvents;
+  /** Reads the configuration again, for a request; absent: the watch cannot. */
+  readonly onReload?: () => Promise<unknown>;
   /** Called once, before the first event. */
   readonly onStart?: (watch: RunningWatch) => void;
 }
@@ -125,20 +144,17 @@ export async function watch(
   };
   const fleet: Fleet = new Fleet(context);
   const report = new WatchReport(fleet, context);
-  const control = new WatchControl(fleet, report, context, input.runtimeFolders);
+  const control = new WatchControl(fleet, report, context, input.runtimeFolders, input.onReload);
   const probe = new CreateOnlyProbe(store, env);
   const backlog = new Backlog(storeConditions, input.puts);
   const wakeUps = new WakeUps(env, input.openWalEvents);
+  const discovery = new RepeatedDiscovery(input.discover, env);
+  const beside: Beside = { discovery, control, probe, backlog, wakeUps, turnCount: 0 };
   try {
-    onStart?.({
-      statuses: () => fleet.statuses(),
-      storeConditions: () => storeConditions.current,
-      sync: (names, timeoutMs) => fleet.sync(names, timeoutMs),
-    });
+    onStart?.(runningWatch(fleet, beside, input, context));
     fleet.accept(first);
     control.refresh();
-    const discovery = new RepeatedDiscovery(input.discover, env);
-    await loop(fleet, { discovery, control, probe, backlog, wakeUps }, input.isNamedOnly, context);
+    await loop(fleet, beside, input, context);
     await fleet.drain();
   } finally {
     wakeUps.close();
@@ -146,6 +162,39 @@ export async function watch(
     await fleet.close();
   }
   return fleet.result();
+}
+
+/** The running watch, as others see it. */
+function runningWatch(
+  fleet: Fleet,
+  beside: Beside,
+  input: Pick<WatchInput, "isNamedOnly" | "storeConditions" | "discover">,
+  context: SharedContext,
+): RunningWatch {
+  const { env, stopping } = context;
+  const accept = (discovered: Discovered<WatchTarget>, isAnew: boolean): void => {
+    if (stopping.aborted) return;
+    beside.discovery.restart();
+    fleet.accept(discovered, isAnew);
+    beside.control.refresh();
+  };
+  return {
+    statuses: () => fleet.statuses(),
+    storeConditions: () => input.storeConditions.current,
+    sync: (names, timeoutMs) => fleet.sync(names, timeoutMs),
+    get turnCount() {
+      return beside.turnCount;
+    },
+    get hasGivenUp() {
+      return input.isNamedOnly && !fleet.isAnyWatched;
+    },
+    catchUp: () => catchUp(fleet.present, env, stopping),
+    discover: async () => accept(await input.discover(), false),
+    reconfigure: (config, discovered) => {
+      context.config = config;
+      accept(discovered, true);
+    },
+  };
 }
 
 const NOBODY: ReadonlySet<Watcher> = new Set();
@@ -157,23 +206,24 @@ interface Beside {
   readonly probe: CreateOnlyProbe;
   readonly backlog: Backlog;
   readonly wakeUps: WakeUps;
+  turnCount: number;
 }
 
 async function loop(
   fleet: Fleet,
-  { discovery, control, probe, backlog, wakeUps }: Beside,
-  isNamedOnly: boolean,
+  beside: Beside,
+  input: Pick<WatchInput, "isNamedOnly">,
   context: SharedContext,
 ): Promise<void> {
-  const { env, config, stopping } = context;
+  const { discovery, control, probe, backlog, wakeUps } = beside;
+  const { env, stopping } = context;
   const { watchers } = fleet;
-  const isOpenEnded = !isNamedOnly;
-  const bytesMax = config.cache.maxSizeBytes;
   let isPaused = false;
   let paused: ReadonlySet<Watcher> = NOBODY;
   let nextBudgetMs = 0;
   let nextYieldMs = 0;
   while (!stopping.aborted) {
+    beside.turnCount++;
     const nowMs = env.monotonicMs();
     const discovered = discovery.poll(nowMs);
     if (discovered !== null) {
@@ -184,12 +234,13 @@ async function loop(
     probe.startDue(nowMs);
     if (nowMs >= nextBudgetMs) {
       nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;
+      const bytesMax = context.config.cache.maxSizeBytes;
       isPaused = enforceSpoolBudget(watchers, bytesMax, isPaused, env);
       paused = isPaused ? overShare(watchers, bytesMax) : NOBODY;
       backlog.poll(nowMs, watchers);
     }
     const isAnyLeaving = fleet.lookLeaving(nowMs);
-    let isAnyRunning = isAnyLeaving || isOpenEnded;
+    let isAnyRunning = isAnyLeaving || !input.isNamedOnly;
     for (const watcher of isAnyLeaving ? fleet.takeLeft() : []) {
       // Before the host lock is given up: the next watcher may announce itself then.
       control.withdraw(watcher.target);

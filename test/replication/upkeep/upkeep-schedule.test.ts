@@ -51,6 +51,20 @@ describe("UpkeepSchedule.dueJob", () => {
     expect(schedule.dueJob(live, BEGIN_MS + 60_001, null)).toBe("none");
   });
 
+  test("other settings begin their intervals anew, and leave the others as they are", () => {
+    const schedule = scheduleOf({ sync: { validationIntervalMs: 60_000 } });
+    const live = uploaded();
+    schedule.reconcile.done(BEGIN_MS, 0.5);
+    const laterMs = BEGIN_MS + 10_000;
+    schedule.reconfigure(configWith({ sync: { validationIntervalMs: 20_000 } }), laterMs, 0.5);
+    // The compaction is due as before.
+    expect(schedule.dueJob(live, BEGIN_MS + 14_999, null)).toBe("none");
+    expect(schedule.dueJob(live, BEGIN_MS + 15_000, null)).toBe("maintain");
+    expect(schedule.dueJob(live, laterMs + 20_000, null)).toBe("validate");
+    schedule.reconfigure(configWith(NO_UPKEEP), laterMs, 0.5);
+    expect(schedule.dueJob(live, BEGIN_MS + 300_000, null)).toBe("none");
+  });
+
   test("what was uploaded is compacted at the offset of this database within the first interval", () => {
     const schedule = scheduleOf();
     const live = uploaded();
