@@ -9,6 +9,7 @@ import { doctorVerb } from "../src/commands/doctor.ts";
 import { explainVerb } from "../src/commands/explain.ts";
 import { listVerb } from "../src/commands/list.ts";
 import { pragmaVerb } from "../src/commands/pragma.ts";
+import { reloadVerb } from "../src/commands/reload.ts";
 import { replicateVerb } from "../src/commands/replicate.ts";
 import { restoreVerb } from "../src/commands/restore.ts";
 import type { Verb } from "../src/commands/shared/verb.ts";
@@ -46,6 +47,7 @@ export const VERBS: readonly Verb[] = [
   replicateVerb,
   statusVerb,
   syncVerb,
+  reloadVerb,
   doctorVerb,
   explainVerb,
   pragmaVerb,

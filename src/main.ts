@@ -3,7 +3,7 @@
  * file calls process.exit and handles signals.
  */
 import { Database } from "bun:sqlite";
-import { lstatSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { defineCommand, runCommand } from "citty";
 import { compactVerb } from "./commands/compact.ts";
@@ -12,6 +12,7 @@ import { explainVerb } from "./commands/explain.ts";
 import { listVerb } from "./commands/list.ts";
 import { ensureSmallHeap } from "./commands/memory/small-heap.ts";
 import { pragmaVerb } from "./commands/pragma.ts";
+import { reloadVerb } from "./commands/reload.ts";
 import { replicateVerb } from "./commands/replicate.ts";
 import { restoreVerb } from "./commands/restore.ts";
 import { defaultHint } from "./commands/shared/default-hints.ts";
@@ -28,19 +29,21 @@ import {
   printTrace,
 } from "./commands/shared/output.ts";
 import { OWNED_WORD, Owner } from "./commands/shared/owner.ts";
-import { assertPositionals, optionsOf, type Verb } from "./commands/shared/verb.ts";
+import {
+  assertPositionals,
+  optionsOf,
+  type SignalName,
+  type Signals,
+  type Verb,
+} from "./commands/shared/verb.ts";
 import { snapshotVerb } from "./commands/snapshot.ts";
 import { statusVerb } from "./commands/status.ts";
 import { syncVerb } from "./commands/sync.ts";
 import { undoVerb } from "./commands/undo.ts";
 import { verifyVerb } from "./commands/verify.ts";
+import { APPLICATION_WORD, becomeApplication } from "./commands/watch/application.ts";
 import { watchVerb } from "./commands/watch.ts";
-import {
-  type ConfigFile,
-  loadConfigFile,
-  loadFoundConfigFile,
-  parseConfigFile,
-} from "./config/config-file.ts";
+import { type ConfigFile, configFileOrNull, parseConfigFile } from "./config/config-file.ts";
 import { checkEnvironment } from "./config/environment.ts";
 import { GLOBAL_OPTIONS } from "./config/settings/options.ts";
 import { nearestName, optionValues, parseWords } from "./config/settings/parse-options.ts";
@@ -62,6 +65,7 @@ const VERBS: readonly Verb[] = [
   replicateVerb,
   statusVerb,
   syncVerb,
+  reloadVerb,
   doctorVerb,
   explainVerb,
   pragmaVerb,
@@ -74,6 +78,11 @@ const stopping = new AbortController();
 /** The application that runs this process through the library, or null. */
 let owner: Owner | null = null;
 
+/** The parts of the verb that answer signals themselves, the newest first. */
+const takers: { readonly names: readonly SignalName[]; readonly answer: (name: SignalName) => boolean }[] =
+  [];
+const signals: Signals = { takeOver };
+
 /** Exit codes of a second signal: 128 plus its number. */
 const SIGNAL_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
 
@@ -81,9 +90,6 @@ type StopSignal = keyof typeof SIGNAL_EXIT_CODES;
 
 /** Time after a signal in which a slow reader of stdout may still read. */
 const READER_WAIT_MS = 1_000;
-
-/** The configuration file that is read without --config. */
-const CONFIG_FILE = "walrust.toml";
 
 /** The name of an application's settings in messages, in place of a file. */
 const OWNED_SETTINGS = "settings";
@@ -98,6 +104,7 @@ async function main(words: readonly string[]): Promise<number> {
     return first === undefined ? 2 : 0;
   }
   if (first === CHECK_WORD) return runHelper(words.slice(1));
+  if (first === APPLICATION_WORD) return becomeApplication(words.slice(1));
   if (first === OWNED_WORD && owner === null) {
     owner = Owner.attach(words[1]);
     return main(words.slice(2));
@@ -149,7 +156,7 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   for (const { message, hint } of warnings) env.log.warn(message, { hint });
   const signal = stopSignal(globals.json);
   try {
-    return await verb.run({ words, sources, isJson: globals.json, env, signal, version: VERSION });
+    return await verb.run({ words, sources, isJson: globals.json, env, signal, signals, version: VERSION });
   } catch (error) {
     if (!signal.aborted) throw error;
     // The verb was stopped halfway, at a point where it leaves nothing inconsistent.
@@ -171,18 +178,6 @@ function isJsonWanted(words: readonly string[]): boolean {
   const end = words.indexOf("--");
   const flags = end === -1 ? words : words.slice(0, end);
   return flags.includes("--json") || flags.includes("--json=true");
-}
-
-/** Loads the named configuration file, or the one in the working directory. Null: there is none. */
-function configFileOrNull(
-  given: string | undefined,
-  environment: Readonly<Record<string, string | undefined>>,
-): ConfigFile | null {
-  // A broken link counts as a file: loading it is an error.
-  if (given === undefined && lstatSync(CONFIG_FILE, { throwIfNoEntry: false }) === undefined) return null;
-  return given === undefined
-    ? loadFoundConfigFile(CONFIG_FILE, environment)
-    : loadConfigFile(given, environment);
 }
 
 /** The settings that the library hands over. Relative paths start at the working directory. */
@@ -208,6 +203,7 @@ function stopSignal(isJson: boolean): AbortSignal {
   for (const name of names) {
     process.on(name, () => {
       if (owner !== null && (owner.isAlive || stopping.signal.aborted)) return;
+      if (isTaken(name)) return;
       stoppedBy = name;
       if (stopping.signal.aborted) {
         printInterrupted(`Stopped at once by a second ${name}`, isJson);
@@ -217,6 +213,23 @@ function stopSignal(isJson: boolean): AbortSignal {
     });
   }
   return stopping.signal;
+}
+
+/** As `Signals.takeOver`. A SIGHUP that is ignored stays so. */
+function takeOver(names: readonly SignalName[], answer: (name: SignalName) => boolean): () => void {
+  const taker = { names, answer };
+  takers.unshift(taker);
+  const others = names.filter((name) => !Object.hasOwn(SIGNAL_EXIT_CODES, name));
+  for (const name of others) process.on(name, isTaken);
+  return () => {
+    takers.splice(takers.indexOf(taker), 1);
+    for (const name of others) process.off(name, isTaken);
+  };
+}
+
+/** Offers a signal to the parts of the verb. @returns whether one of them took it */
+function isTaken(name: NodeJS.Signals): boolean {
+  return takers.some(({ names, answer }) => names.some((one) => one === name) && answer(name as SignalName));
 }
 
 /** Whether SIGHUP is ignored. False where the kernel shows no mask. Source: proc(5), SigIgn. */

@@ -6,13 +6,12 @@ import { existsSync } from "node:fs";
 import type { OptionValues } from "../config/settings/option-spec.ts";
 import { PATIENCE_OPTIONS, PROGRESS_OPTIONS, RESTORE_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
-import { hasCode, WalrustError } from "../errors.ts";
+import { WalrustError } from "../errors.ts";
 import type { IntegrityChecker } from "../recovery/integrity/integrity-child.ts";
 import type { IntegrityMode } from "../recovery/integrity/integrity-verdict.ts";
 import { parsePointInTime } from "../recovery/plan/restore-point.ts";
 import { restore } from "../recovery/restore/restore-database.ts";
-import { listObjects } from "../storage/bucket/catalog.ts";
-import { detectForeignLayoutOrNull } from "../storage/bucket/foreign-layout.ts";
+import { isBackupAbsent } from "../storage/bucket/backup-absent.ts";
 import { type EachRestore, restoreAllDatabases } from "./restore/all-databases.ts";
 import { restoreJson, restoreLines } from "./restore/restore-report.ts";
 import type { NothingRestoredDocument } from "./shared/documents.ts";
@@ -116,9 +115,7 @@ function restoreOne(
 ): Promise<number> {
   return withPatience(invocation, async (store) => {
     const { env, signal, isJson } = invocation;
-    const mayBeAbsent = isReplicaOptional && (await isAbsent(() => listObjects(store, name)));
-    // A backup of another program is a backup: no application may start empty beside it.
-    if (mayBeAbsent && (await detectForeignLayoutOrNull(store, name, signal)) === null) {
+    if (isReplicaOptional && (await isBackupAbsent(store, name, signal))) {
       return nothingToDo(invocation, name, `no backup of ${name} exists in ${store.url}`);
     }
     const request = { ...how, name, outputPath: output };
@@ -141,16 +138,6 @@ function restoreOne(
     else for (const line of restoreLines(result, how.dryRun)) printLine(line);
     return 0;
   });
-}
-
-/** Whether the listing is empty, or the bucket or folder does not exist yet. */
-async function isAbsent(list: () => Promise<readonly unknown[]>): Promise<boolean> {
-  try {
-    return (await list()).length === 0;
-  } catch (error) {
-    if (hasCode(error, "missing-bucket")) return true;
-    throw error;
-  }
 }
 
 function nothingToDo(invocation: Invocation, name: string, reason: string): number {

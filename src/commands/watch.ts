@@ -2,18 +2,27 @@
  * `walrust watch`: replicates databases until it is stopped.
  */
 
-import { resolveConfig } from "../config/config.ts";
-import { PROGRESS_OPTIONS, WATCH_GROUPS } from "../config/settings/options.ts";
+import { type Config, resolveConfig, resolveRetry } from "../config/config.ts";
+import type { Sources } from "../config/resolve.ts";
+import {
+  COURSE_OPTIONS,
+  PATIENCE_OPTIONS,
+  PROGRESS_OPTIONS,
+  WATCH_GROUPS,
+} from "../config/settings/options.ts";
+import { defaultValue } from "../config/settings/parse-value.ts";
 import { WalEvents } from "../database/wal/wal-events.ts";
 import { Discovery, type FirstDiscovery } from "../discovery/discovery.ts";
 import type { MissingDatabase } from "../discovery/finder.ts";
 import type { Log } from "../env.ts";
 import { sweepStateHome } from "../local/folders/state-home.ts";
-import { stateHomeOf } from "../local/places.ts";
+import { type LocalPlaces, stateHomeOf } from "../local/places.ts";
+import type { RestoreResult } from "../recovery/restore/restore-database.ts";
 import { verifyDatabase } from "../recovery/verify/verify-database.ts";
 import { Conditions } from "../replication/context/conditions.ts";
 import type { Validation, WatchEvent } from "../replication/context/watch-events.ts";
-import { type WatchResult, watch } from "../replication/watch/watch-loop.ts";
+import { type WatchInput, type WatchResult, watch } from "../replication/watch/watch-loop.ts";
+import { patienceOf } from "../storage/contract/retry.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import { AdaptiveLimit } from "../storage/guard/adaptive-limit.ts";
 import { meteredStore } from "../storage/guard/metered-store.ts";
@@ -23,13 +32,17 @@ import { whileSavingMemory } from "./memory/save-memory.ts";
 import type { PrintedWatchEvent, WatchDocument } from "./shared/documents.ts";
 import { NewDatabaseCheck } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
-import { withDestination } from "./shared/open-destination.ts";
+import { type MoreStoreOptions, withDestination } from "./shared/open-destination.ts";
 import { countOf, printEvent } from "./shared/output.ts";
 import { progressOf } from "./shared/progress-of.ts";
 import type { Invocation, Verb } from "./shared/verb.ts";
+import { ConfigReload } from "./watch/config-reload.ts";
+import { courseOptionsOf } from "./watch/course-options.ts";
 import { FirstCopies } from "./watch/first-copies.ts";
 import { OpenFilesWatch } from "./watch/open-files.ts";
-import { startObserver } from "./watch/watch-observer.ts";
+import { restoreMissing } from "./watch/restore-missing.ts";
+import { WatchCourse } from "./watch/watch-course.ts";
+import { WatchObservers } from "./watch/watch-observer.ts";
 import { UploadSummary } from "./watch/watch-summary.ts";
 import { WatchTargets } from "./watch/watch-targets.ts";
 
@@ -38,7 +51,7 @@ export const watchVerb: Verb = {
   name: "watch",
   summary: "Replicate databases continuously until stopped",
   usage: "[DATABASE…] [-b URL]",
-  options: [...WATCH_GROUPS, PROGRESS_OPTIONS],
+  options: [...WATCH_GROUPS, COURSE_OPTIONS, PROGRESS_OPTIONS],
   positionals: {
     name: "DATABASE",
     min: 0,
@@ -53,15 +66,22 @@ export const watchVerb: Verb = {
       "walrust watch app.db -b s3://my-bucket --endpoint https://fly.storage.tigris.dev",
       "to another provider; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY from the environment",
     ],
+    ["walrust watch app.db -b s3://my-bucket/vm1 --once", "upload everything, then exit: from cron"],
+    [
+      "walrust watch app.db -b s3://my-bucket/vm1 --restore-if-missing --exec './app --port 8080'",
+      "in a container: restore, start the application, replicate until it ends",
+    ],
   ],
   exitCodes: [
-    [0, "stopped by SIGINT, SIGTERM or SIGHUP, after a last capture"],
+    [0, "stopped by SIGINT, SIGTERM or SIGHUP, after a last capture; with --once: everything is uploaded"],
     [2, "usage or configuration: an unknown option or key, a bad value, two databases with one name"],
     [3, "no database can be watched: missing, not SQLite, not in WAL mode, or locked by another walrust"],
     [
       4,
       "storage: the bucket is missing, the store refuses the credentials, or the prefix has another writer",
     ],
+    [5, "--restore-if-missing: the backup is damaged; nothing is started"],
+    [6, "--restore-if-missing: another program wrote the backup; nothing is started"],
     [130, "stopped by a second SIGINT before the last uploads were done (143: SIGTERM, 129: SIGHUP)"],
   ],
   isLongLived: true,
@@ -69,71 +89,107 @@ export const watchVerb: Verb = {
 };
 
 async function run(invocation: Invocation): Promise<number> {
-  const { sources, words, env, signal } = invocation;
+  const { sources, env } = invocation;
   const config = resolveConfig(sources);
+  const options = courseOptionsOf(invocation);
   const places = localPlaces(invocation);
   const putLimit = new PutLimiter(new AdaptiveLimit(config.cache.uploaderConcurrency), env);
   const forgotten = sweepStateHome(stateHomeOf(places.choice), env.nowMs());
   if (forgotten.length > 0)
     env.log.info(`removed the state of ${countOf(forgotten.length, "deleted database")}`);
-  let emit = (_event: WatchEvent): void => {};
-  const conditions = new Conditions(null, env, (event) => emit(event));
-  const work = async (store: ObjectStore): Promise<number> => {
-    const search = { paths: words.positionals, file: sources.file, destination: store.url, places };
-    const discovery = new Discovery(search, env);
-    const first = await discovery.first();
-    const watched = new WatchTargets(sources, config);
-    const { targets, unwatchable } = watched.of(first);
-    const openFiles = new OpenFilesWatch(config.cache.uploaderConcurrency, env);
-    openFiles.check(targets.length);
-    const reporter = new Reporter(invocation);
-    reporter.started(first, store.url);
-    const observer = await startObserver(config, invocation);
-    for (const { name, isMissing, error } of unwatchable) {
-      const { code, message } = error;
-      if (isMissing) observer?.observe({ event: "stopped", database: name, code, message });
-    }
-    const newDatabases = new NewDatabaseCheck({ env, signal });
-    const names = targets.map(({ name }) => name);
-    const firstCopies = new FirstCopies(progressOf(invocation), names);
-    emit = (event) => {
-      firstCopies.observe(event);
-      reporter.emit(event);
-      newDatabases.observe(event);
-      observer?.observe(event);
-    };
-    const input = {
-      store: meteredStore(store, { onSent: (byteCount) => firstCopies.sent(byteCount) }),
-      puts: putLimit,
-      config,
-      env,
-      version: invocation.version,
-      emit,
-      onImage: (name: string, done: number, total: number) => firstCopies.image(name, done, total),
-      storeConditions: conditions,
-      validate: validation(store, invocation),
-      runtimeFolders: runtimeFolders(invocation),
-      openWalEvents: WalEvents.openOrNull,
-      ...(observer === null ? {} : { onStart: observer.start }),
-      isNamedOnly: discovery.isNamedOnly,
-      discover: async () => {
-        const discovered = watched.of(await discovery.again());
-        openFiles.check(discovered.targets.length);
-        return discovered;
-      },
-    };
-    try {
-      const result = await watch({ targets, unwatchable }, input, signal);
-      return exitCodeOf(result, reporter, env.log, signal.aborted);
-    } finally {
-      firstCopies.end();
-      await observer?.close();
-    }
-  };
+  const events = new Reporter(invocation);
+  const conditions = new Conditions(null, env, (event) => events.emit(event));
+  const course = new WatchCourse(options, config.sync.shutdownTimeoutMs, invocation);
+  const parts = { config, places, putLimit, conditions, events, course };
   const reachability = new ReachabilityMonitor(env, conditions, true);
-  return whileSavingMemory(env, () =>
-    withDestination(invocation, work, { putLimit, conditions, reachability }),
+  const more = { putLimit, conditions, reachability, ...(options.isOnce ? oncePatience(sources) : {}) };
+  const work = (store: ObjectStore): Promise<number> => watchStore(store, parts, invocation);
+  try {
+    return await whileSavingMemory(env, () => withDestination(invocation, work, more));
+  } finally {
+    await course.close();
+  }
+}
+
+/** Without a person who waits, `--once` gives up as the verbs do by default. */
+function oncePatience(sources: Sources): MoreStoreOptions {
+  const patience = patienceOf(defaultValue(PATIENCE_OPTIONS.timeoutMs) as number);
+  return { retry: { ...resolveRetry(sources), patience }, stallMs: patience.stallMs };
+}
+
+/** The parts of one watch. */
+interface Parts {
+  readonly config: Config;
+  readonly places: LocalPlaces;
+  readonly putLimit: PutLimiter;
+  readonly conditions: Conditions;
+  readonly events: Reporter;
+  readonly course: WatchCourse;
+}
+
+async function watchStore(store: ObjectStore, parts: Parts, invocation: Invocation): Promise<number> {
+  const { config, places, putLimit, conditions, events, course } = parts;
+  const { sources, words, env } = invocation;
+  const { restoresMissing, command } = course.options;
+  const search = { paths: words.positionals, file: sources.file, destination: store.url, places };
+  if (restoresMissing) await restoreMissing(search, store, invocation, (result) => events.restored(result));
+  const discovery = new Discovery(search, env);
+  const first = await discovery.first(restoresMissing || command !== null);
+  const watched = new WatchTargets(sources, config);
+  const { targets, unwatchable } = watched.of(first);
+  const openFiles = new OpenFilesWatch(config.cache.uploaderConcurrency, env);
+  openFiles.check(targets.length);
+  const isWaiting = (restoresMissing || command !== null) && first.missing.length > 0;
+  events.started(first, store.url, isWaiting);
+  const observers = await WatchObservers.start(config, invocation);
+  for (const { name, isMissing, error } of unwatchable) {
+    const { code, message } = error;
+    if (isMissing && !isWaiting) observers.observe({ event: "stopped", database: name, code, message });
+  }
+  const firstCopies = new FirstCopies(
+    progressOf(invocation),
+    targets.map(({ name }) => name),
   );
+  events.alsoTo(firstCopies, new NewDatabaseCheck({ env, signal: course.signal }), observers);
+  const reload = new ConfigReload({ config, discovery, targets: watched }, search, observers, invocation);
+  const input: WatchInput = {
+    store: meteredStore(store, { onSent: (byteCount) => firstCopies.sent(byteCount) }),
+    puts: putLimit,
+    config,
+    env,
+    version: invocation.version,
+    emit: (event) => events.emit(event),
+    onImage: (name, done, total) => firstCopies.image(name, done, total),
+    storeConditions: conditions,
+    validate: validation(store, invocation),
+    runtimeFolders: runtimeFolders(invocation),
+    openWalEvents: WalEvents.openOrNull,
+    onReload: () => course.reload(),
+    onStart: (watch) => {
+      observers.begin(watch);
+      course.begin(watch, reload);
+    },
+    get isNamedOnly() {
+      return reload.current.discovery.isNamedOnly && !isWaiting && !course.isOpenEnded;
+    },
+    discover: async () => {
+      const current = reload.current;
+      const discovered = current.targets.of(await current.discovery.again());
+      openFiles.check(discovered.targets.length);
+      return discovered;
+    },
+  };
+  try {
+    const result = await watch({ targets, unwatchable }, input, course.signal);
+    await course.close();
+    const code = exitCodeOf(result, events, env.log, course.signal.aborted);
+    course.assertDone(result, unwatchable);
+    return course.exitCode ?? code;
+  } finally {
+    firstCopies.end();
+    await course.close();
+    await observers.close();
+  }
 }
 
 /** Hands the verification of stored objects, which belongs to recovery, to replication. */
@@ -165,9 +221,15 @@ function exitCodeOf(result: WatchResult, reporter: Reporter, log: Log, wasAsked:
   return foreign === undefined ? 0 : foreign.error.exitCode;
 }
 
+/** Learns of each event. */
+interface EventObserver {
+  observe(event: WatchEvent): void;
+}
+
 /** Reports events: as JSON on stdout, or as lines of the log. */
 class Reporter {
   readonly #summary: UploadSummary;
+  #observers: readonly EventObserver[] = [];
 
   constructor(readonly invocation: Pick<Invocation, "env" | "isJson" | "sources">) {
     this.#summary = new UploadSummary(invocation.env);
@@ -177,14 +239,34 @@ class Reporter {
     const { env, isJson } = this.invocation;
     if (isJson) this.#print(eventJson(event));
     else logEvent(event, this.#summary, env.log);
+    for (const observer of this.#observers) observer.observe(event);
   }
 
-  /** The configuration is valid, and the databases are found. */
-  started({ targets, unwatchable, missing }: FirstDiscovery, destination: string): void {
+  /** Hands each event to these observers too, from here on. */
+  alsoTo(...observers: readonly EventObserver[]): void {
+    this.#observers = observers;
+  }
+
+  /** A database that was missing is restored. */
+  restored({ name: database, outputPath: path, txid, timeMs, bytes }: RestoreResult): void {
+    const { env, isJson } = this.invocation;
+    const time = timeMs === null ? null : new Date(timeMs).toISOString();
+    if (isJson) this.#print({ event: "restored", database, path, txid, time, bytes });
+    else env.log.info(`restored TXID ${txid} of ${time} to ${path}`, { database });
+  }
+
+  /**
+   * The configuration is valid, and the databases are found.
+   * @param isWaiting whether the missing databases are waited for, which is no failure
+   */
+  started({ targets, unwatchable, missing }: FirstDiscovery, destination: string, isWaiting: boolean): void {
     const { env, isJson, sources } = this.invocation;
     const databases = targets.length + unwatchable.length;
     if (isJson) this.#print({ event: "started", databases, destination });
-    for (const one of missing) this.#missing(one);
+    for (const one of missing) {
+      if (isWaiting) env.log.info(`waiting for ${one.path} to be created`, { database: one.name });
+      else this.#missing(one);
+    }
     const subject = targets.length === 1 ? targets[0]!.path : `${targets.length} databases`;
     const by = sources.file === null ? "" : `, configured by ${sources.file.shownPath}`;
     env.log.info(`replicating ${subject} to ${destination}${by}`);

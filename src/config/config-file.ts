@@ -24,6 +24,8 @@ import { readTextFile } from "./text-file.ts";
 import { tomlErrorPlace } from "./toml-positions.ts";
 
 const FILE_SIZE_MAX = 4 * 1024 * 1024;
+/** The configuration file that is read without --config. */
+const CONFIG_FILE = "walrust.toml";
 
 /** One entry of [[webhooks]]. */
 export interface WebhookEntry extends FilePosition {
@@ -47,6 +49,19 @@ export interface ConfigFile {
 export interface Warning {
   readonly message: string;
   readonly hint: string;
+}
+
+/**
+ * Loads the named configuration file, or the one in the working directory. Null: there is none.
+ * @param given the path that `--config` gives
+ * @throws WalrustError code "config"
+ */
+export function configFileOrNull(given: string | undefined, environment: Environment): ConfigFile | null {
+  // A broken link counts as a file: loading it is an error.
+  if (given === undefined && lstatSync(CONFIG_FILE, { throwIfNoEntry: false }) === undefined) return null;
+  return given === undefined
+    ? loadFoundConfigFile(CONFIG_FILE, environment)
+    : loadConfigFile(given, environment);
 }
 
 /**

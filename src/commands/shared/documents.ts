@@ -220,11 +220,22 @@ export interface StartedEvent {
   readonly destination: string;
 }
 
+/** A database that was missing at the start of a watch is restored. */
+interface RestoredEvent {
+  readonly event: "restored";
+  readonly database: string;
+  readonly path: string;
+  readonly txid: number;
+  readonly time: string | null;
+  readonly bytes: number;
+}
+
 type Compacted = Extract<WatchEvent, { event: "compacted" }>;
 
 /** An event of `watch` with the keys of its line. */
 export type PrintedWatchEvent =
   | StartedEvent
+  | RestoredEvent
   | Exclude<WatchEvent, Compacted>
   | (Omit<Compacted, "minTxid" | "maxTxid"> & { readonly min_txid: number; readonly max_txid: number });
 

@@ -1,7 +1,6 @@
 /**
  * Runs SQLite's check of a database in a child process of this program, and prints its verdict.
  */
-import { existsSync } from "node:fs";
 import { errorMessage } from "../../errors.ts";
 import { COMPILE_WORD, findUncheckable, runCompileChild } from "../../recovery/integrity/checkability.ts";
 import {
@@ -14,29 +13,16 @@ import {
 import type { IntegrityVerdict } from "../../recovery/integrity/integrity-verdict.ts";
 import type { WatchEvent } from "../../replication/context/watch-events.ts";
 import type { IntegrityDocument } from "./documents.ts";
-import { dieWithParent } from "./parent-death.ts";
+import { dieWithParent, helperCommandOrNull } from "./parent-death.ts";
 
 /**
  * The word that makes this program check one file and exit. Only walrust itself uses it; no help shows it.
  */
 export const CHECK_WORD = "__check-database";
 
-/** The running executable, even after a newer version was installed over it. */
-const OWN_EXECUTABLE = "/proc/self/exe";
-
-/** The command that starts this program as its own helper; null when walrust runs inside another program. */
-function helperCommandOrNull(): string[] | null {
-  const executable = existsSync(OWN_EXECUTABLE) ? OWN_EXECUTABLE : process.execPath;
-  const words = [CHECK_WORD, String(process.pid)];
-  if (Bun.main.startsWith("/$bunfs/")) return [executable, ...words];
-  // From source, Bun runs main.ts. Any other main module is another program, which is not started again.
-  if (Bun.main.endsWith("/src/main.ts")) return [executable, Bun.main, ...words];
-  return null;
-}
-
 /** The checker: a child process of this program, or this process where there is no helper command. */
 export function integrityChecker(): IntegrityChecker {
-  const command = helperCommandOrNull();
+  const command = helperCommandOrNull(CHECK_WORD);
   return command === null ? checkInProcess : checkerInChild(command);
 }
 
@@ -59,7 +45,7 @@ export async function warnOfUncheckable(
   databases: readonly NewDatabase[],
   context: CheckContext,
 ): Promise<void> {
-  const command = helperCommandOrNull();
+  const command = helperCommandOrNull(CHECK_WORD);
   if (command === null || databases.length === 0) return;
   const nameOf = new Map(databases.map(({ name, path }) => [path, name]));
   for (const { path, reason } of await findUncheckable(command, [...nameOf.keys()], context)) {

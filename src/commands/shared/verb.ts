@@ -10,6 +10,19 @@ import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import { keyProblemOrNull } from "../../storage/contract/object-rules.ts";
 
+/** A signal that walrust answers, or passes on to an application. */
+export type SignalName = "SIGHUP" | "SIGINT" | "SIGTERM" | "SIGQUIT" | "SIGUSR1" | "SIGUSR2";
+
+/** The signals of this process. */
+export interface Signals {
+  /**
+   * Hands each of these signals to `answer`, until the returned function is called. The part that took over
+   * last is asked first. A signal that no part takes has its usual effect.
+   * @param answer returns whether it takes the signal
+   */
+  takeOver(names: readonly SignalName[], answer: (name: SignalName) => boolean): () => void;
+}
+
 /** One call of a verb. */
 export interface Invocation {
   readonly words: ParsedWords;
@@ -17,8 +30,9 @@ export interface Invocation {
   readonly sources: Sources;
   readonly isJson: boolean;
   readonly env: Env;
-  /** Aborts on the first SIGINT, SIGTERM or SIGHUP. */
+  /** Aborts on the first SIGINT, SIGTERM or SIGHUP that no part of the verb takes over. */
   readonly signal: AbortSignal;
+  readonly signals: Signals;
   readonly version: string;
 }
 

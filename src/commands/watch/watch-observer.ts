@@ -14,17 +14,89 @@ export interface ObservedWatch {
   storeConditions(): readonly Condition[];
 }
 
+/** The settings of observability. */
+type ObserverConfig = Pick<Config, "metrics" | "heartbeat" | "webhooks">;
+
 /** An observer that is made before its watch starts. */
-export interface WatchObserver {
+interface WatchObserver {
   /** Hands over the running watch. */
   start(watch: ObservedWatch): void;
   observe(event: WatchEvent): void;
   close(): Promise<void>;
 }
 
+/** No status server. */
+const NO_SERVER = { enabled: false } as const;
+/** Neither heartbeat nor webhooks. */
+const NO_NOTICES = { url: undefined } as const;
+
+/**
+ * The observers of one watch: one with the status server, which lasts as long as the watch, and one with
+ * webhooks and heartbeat, which a reload replaces.
+ */
+export class WatchObservers {
+  #notices: WatchObserver | null = null;
+  #server: WatchObserver | null = null;
+
+  private constructor(
+    public config: ObserverConfig,
+    readonly invocation: Pick<Invocation, "env" | "version">,
+  ) {}
+
+  /** Starts the enabled parts. @throws WalrustError code "config" */
+  static async start(
+    config: ObserverConfig,
+    invocation: Pick<Invocation, "env" | "version">,
+  ): Promise<WatchObservers> {
+    const observers = new WatchObservers(config, invocation);
+    const { metrics, heartbeat } = config;
+    observers.#notices = await startObserver(
+      { ...config, metrics: { ...metrics, ...NO_SERVER } },
+      invocation,
+    );
+    const serverOnly = { metrics, heartbeat: { ...heartbeat, ...NO_NOTICES }, webhooks: [] };
+    observers.#server = await startObserver(serverOnly, invocation);
+    return observers;
+  }
+
+  /** Hands over the running watch. */
+  begin(watch: ObservedWatch): void {
+    this.#server?.start(watch);
+    this.#notices?.start(watch);
+  }
+
+  observe(event: WatchEvent): void {
+    this.#server?.observe(event);
+    this.#notices?.observe(event);
+  }
+
+  /**
+   * Takes the other webhooks and the other heartbeat of a configuration, if they are others. A failure that a
+   * former webhook reported has no end for the new one.
+   * @throws WalrustError code "config"; nothing has changed then
+   */
+  async reconfigure(config: ObserverConfig, watch: ObservedWatch): Promise<void> {
+    const { metrics, heartbeat, webhooks } = this.config;
+    if (Bun.deepEquals([heartbeat, webhooks], [config.heartbeat, config.webhooks])) return;
+    const notices = await startObserver(
+      { ...config, metrics: { ...metrics, ...NO_SERVER } },
+      this.invocation,
+    );
+    const former = this.#notices;
+    this.config = { ...config, metrics };
+    this.#notices = notices;
+    notices?.start(watch);
+    await former?.close();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#server?.close(), this.#notices?.close()]);
+  }
+}
+
 /** Starts the enabled parts; null if none is. @throws WalrustError code "config" */
-export async function startObserver(
-  config: Config,
+async function startObserver(
+  config: ObserverConfig,
   { env, version }: Pick<Invocation, "env" | "version">,
 ): Promise<WatchObserver | null> {
   const { metrics, heartbeat, webhooks } = config;

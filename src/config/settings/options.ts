@@ -108,6 +108,29 @@ export const WATCH_GROUPS = [
   COMPATIBLE_OPTIONS,
 ] as const;
 
+/** Options of watch alone, for its start and its end. */
+export const COURSE_OPTIONS = group({
+  once: {
+    flag: "once",
+    kind: "switch",
+    default: false,
+    meaning: "Capture and upload everything that is committed, then exit",
+  },
+  restoreIfMissing: {
+    flag: "restore-if-missing",
+    kind: "switch",
+    default: false,
+    meaning: "First restore each named database that is missing and has a backup; wait for one that has none",
+  },
+  exec: {
+    flag: "exec",
+    kind: "text",
+    value: "COMMAND",
+    meaning:
+      "Start this command when all databases are captured, pass signals on to it, and end with its exit code",
+  },
+});
+
 /** Options of compact. */
 export const COMPACT_OPTIONS = group({
   all: { flag: "all", kind: "switch", default: false, meaning: "Compact all databases of the destination" },

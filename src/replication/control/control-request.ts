@@ -37,7 +37,7 @@ export interface WatchRequest {
   readonly verb: (typeof WATCH_VERBS)[number];
   /** For sync: only these databases; absent: all. */
   readonly names?: readonly string[];
-  /** For sync: only if the watch replicates there (`ObjectStore.location`). */
+  /** For sync and reload: only if the watch replicates there (`ObjectStore.location`). */
   readonly destination?: string;
   /** For sync: the time after which the watch answers in any case. */
   readonly timeoutMs?: number;

@@ -98,8 +98,13 @@ export class WatchControl {
     const { verb } = request;
     if (verb === "status") return this.report.status();
     if (verb === "sync") return this.#sync(request);
-    if (verb === "reload" && this.reload !== undefined) return this.reload();
+    if (verb === "reload" && this.reload !== undefined) return this.#isMeant(request) ? this.reload() : null;
     throw new WalrustError("usage", `Unknown request ${JSON.stringify(verb)}`);
+  }
+
+  /** Whether a request names the destination of this watch, or none. */
+  #isMeant({ destination }: WatchRequest): boolean {
+    return destination === undefined || destination === this.context.store.location;
   }
 
   /** Syncs the chosen databases, if the watch replicates to the destination of the request. */

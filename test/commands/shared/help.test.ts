@@ -14,6 +14,7 @@ import { programHelp, verbHelp } from "../../../src/commands/shared/help.ts";
 import { assertPositionals, optionsOf, type Verb } from "../../../src/commands/shared/verb.ts";
 import { snapshotVerb } from "../../../src/commands/snapshot.ts";
 import { undoVerb } from "../../../src/commands/undo.ts";
+import { commandWords } from "../../../src/commands/watch/command-words.ts";
 import { watchVerb } from "../../../src/commands/watch.ts";
 import { resolveOptions } from "../../../src/config/resolve.ts";
 import type { OptionSpec } from "../../../src/config/settings/option-spec.ts";
@@ -121,7 +122,7 @@ describe("verbHelp", () => {
 
 /** The words of an example after its verb. */
 function wordsOf(verb: Verb, command: string): string[] {
-  const [program, name, ...words] = command.split(" | ")[0]!.split(" ");
+  const [program, name, ...words] = commandWords(command.split(" | ")[0]!);
   expect([program, name]).toEqual(["walrust", verb.name]);
   return words;
 }

@@ -9,6 +9,7 @@ import { shownSettings } from "../../../src/commands/explain/shown-settings.ts";
 import { explainVerb } from "../../../src/commands/explain.ts";
 import { listVerb } from "../../../src/commands/list.ts";
 import { pragmaVerb } from "../../../src/commands/pragma.ts";
+import { reloadVerb } from "../../../src/commands/reload.ts";
 import { replicateVerb } from "../../../src/commands/replicate.ts";
 import { restoreVerb } from "../../../src/commands/restore.ts";
 import { verbHelp } from "../../../src/commands/shared/help.ts";
@@ -69,7 +70,7 @@ const HIDDEN = ["--independent-tasks", "--enable-cache"];
 
 /** By verb, every flag with a value as on a command line; a switch has no value. */
 const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
-  [watchVerb, [...WATCH, ...HIDDEN, PROGRESS]],
+  [watchVerb, [...WATCH, ...HIDDEN, "--once", "--restore-if-missing", "--exec app", PROGRESS]],
   [snapshotVerb, [...STORE, STATE_DIR, TIMEOUT, PROGRESS]],
   [
     restoreVerb,
@@ -124,6 +125,7 @@ const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
   ],
   [statusVerb, [...STORE, "--all", STATE_DIR]],
   [syncVerb, [...STORE, "--all", STATE_DIR, TIMEOUT]],
+  [reloadVerb, [...STORE, STATE_DIR]],
   [doctorVerb, [...STORE, STATE_DIR]],
   [explainVerb, [...WATCH, ...HIDDEN, "--commits-per-second 5", "--pages-per-commit 4"]],
   [pragmaVerb, ["--output pragmas.sql", "--comments false"]],

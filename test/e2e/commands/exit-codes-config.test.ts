@@ -25,6 +25,7 @@ const CALLS: readonly (readonly string[])[] = [
   ["replicate", "file:///nowhere/at/all/app", "--local", "replica.db", "--once"],
   ["status", ...BUCKET],
   ["sync", "--all", ...BUCKET],
+  ["reload"],
   ["doctor", "app.db", ...BUCKET],
   ["explain", "app.db", ...BUCKET],
   ["pragma"],

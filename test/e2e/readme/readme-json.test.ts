@@ -192,6 +192,7 @@ testWith("sqlite3")("README.md: a finding of verify has the keys that the text n
 
 const WATCH_EVENTS: Record<WatchDocument["event"], true> = {
   started: true,
+  restored: true,
   watching: true,
   uploaded: true,
   "re-anchored": true,

@@ -100,7 +100,7 @@ function storageCases(): ExitCase[] {
 function usageCases(): ExitCase[] {
   const verbs = [
     ...["watch", "snapshot", "restore", "undo", "list", "verify"],
-    ...["compact", "replicate", "status", "sync", "doctor", "explain", "pragma"],
+    ...["compact", "replicate", "status", "sync", "reload", "doctor", "explain", "pragma"],
   ];
   return verbs.map((verb) => ({
     verb,
@@ -373,6 +373,15 @@ const OWN_CASES: readonly ExitCase[] = [
     error: "usage",
     said: ["Give the NAME of a database, or --all"],
     hint: "walrust status",
+  },
+  {
+    verb: "reload",
+    code: 3,
+    what: "no watch runs",
+    words: ({ there }) => [...there],
+    error: "database",
+    said: ["No watch of this user that replicates to"],
+    hint: "Start one",
   },
   {
     verb: "pragma",
