@@ -2,7 +2,6 @@
  * Makes the documents of the dashboard from the statuses of a watch, in the words of /health. Loaded and made
  * when the page is first opened: an unopened dashboard costs no memory.
  */
-import { statSync } from "node:fs";
 import { hostname } from "node:os";
 import type { Env } from "../env.ts";
 import type { Condition } from "../errors.ts";
@@ -15,6 +14,7 @@ import {
   type Problem,
 } from "./dashboard/dashboard-document.ts";
 import { HourHistory, type Sums } from "./dashboard/hour-history.ts";
+import { walSizeOrNull } from "./database-metrics.ts";
 import { type DatabaseHealthReport, failureText, type HealthReport, withoutFolder } from "./health.ts";
 import type { Tally } from "./tally.ts";
 
@@ -80,7 +80,7 @@ function rowOf(status: DatabaseStatus, judged: DatabaseHealthReport, nowMs: numb
     status.uploadedTxid,
     status.pendingCount,
     status.pendingBytes,
-    walBytesOrNull(status.path),
+    walSizeOrNull(status.path),
     ageSeconds(status.uploadedTimeMs, nowMs),
     ageSeconds(status.snapshotTimeMs, nowMs),
     status.circuit,
@@ -166,15 +166,6 @@ function conditionProblem({ code, health, message, hint }: Condition, database: 
 
 function shortened(text: string): string {
   return text.length <= MESSAGE_LENGTH_MAX ? text : `${text.slice(0, MESSAGE_LENGTH_MAX)}…`;
-}
-
-/** Size of the WAL by a stat alone: the file is not opened, and may be gone. */
-function walBytesOrNull(path: string): number | null {
-  try {
-    return statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? null;
-  } catch {
-    return null;
-  }
 }
 
 /** Seconds since a time, at least 0: a clock may have been set back. */

@@ -302,7 +302,7 @@ function secondsOrNull(timeMs: number | null): number | null {
 }
 
 /** The size of the WAL by a stat alone: the file is not opened, and may be gone. */
-function walSizeOrNull(path: string): number | null {
+export function walSizeOrNull(path: string): number | null {
   try {
     return statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? null;
   } catch {
