@@ -105,4 +105,25 @@ describe("poll of a written WAL", () => {
     });
     expect(live.state).toBe(state);
   });
+
+  test("a requested poll checks the files first: a removed -shm makes no whole capture", async () => {
+    const { path, poller, live, nowMs } = await anchoredRun();
+    rmSync(`${path}-shm`);
+    poller.request();
+    expect(poller.poll(live, nowMs + 10, { ...WRITTEN, fileNews: "still" }).kind).toBe("replaced");
+    expect([poller.whole, poller.isRequested]).toEqual([null, true]);
+  });
+
+  test("a requested poll is whole only once the wal-index can be read", async () => {
+    const { app, poller, live, nowMs } = await anchoredRun();
+    await app.must("INSERT INTO t VALUES (13)");
+    const index = spyOn(live.pin, "walIndex").mockReturnValue(null);
+    poller.request();
+    expect(poller.poll(live, nowMs + 10, WRITTEN).kind).toBe("quiet");
+    expect([poller.whole, poller.isRequested]).toEqual([null, true]);
+    index.mockRestore();
+    expect(poller.poll(live, nowMs + 20, WRITTEN).kind).toBe("captured");
+    expect(poller.whole).toEqual({ txid: live.state!.txid, generation: poller.generation });
+    expect(poller.isRequested).toBe(false);
+  });
 });
