@@ -186,7 +186,8 @@ async function ownedSettings(
   environment: Readonly<Record<string, string | undefined>>,
 ): Promise<ConfigFile> {
   const text = await application.configuration();
-  return parseConfigFile(text, resolve(OWNED_SETTINGS), OWNED_SETTINGS, environment);
+  const file = parseConfigFile(text, resolve(OWNED_SETTINGS), OWNED_SETTINGS, environment);
+  return { ...file, isHandedOver: true };
 }
 
 /**

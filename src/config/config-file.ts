@@ -43,6 +43,8 @@ export interface ConfigFile {
   readonly webhooks: readonly WebhookEntry[];
   /** Logged when a verb uses the file. */
   readonly warnings: readonly Warning[];
+  /** An application handed the settings over: there is no file to read again. */
+  readonly isHandedOver?: true;
 }
 
 /** A problem of the file that does not keep walrust from using it. */

@@ -197,6 +197,21 @@ test("watch waits for a walrust that still has its databases, as after a crash",
   await second.close();
 });
 
+test("a watch of an application reads no file again: walrust reload names the application", async () => {
+  const { backup } = appOf();
+  await using _ = await watch(backup);
+  const main = join(import.meta.dir, "../../src/main.ts");
+  const reload = Bun.spawn([process.execPath, main, "reload", "-b", backup.bucket, "--json"], {
+    env: { ...process.env },
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const { watches } = JSON.parse(await reload.stdout.text()) as { watches: { error: object }[] };
+  expect(watches).toMatchObject([
+    { error: { code: "config", message: expect.stringContaining("application") } },
+  ]);
+  expect(await reload.exited).toBe(2);
+});
+
 test("watch and replicate end with their signal", async () => {
   const { path, folder, backup } = appOf();
   await snapshot({ ...backup, database: path });

@@ -102,6 +102,11 @@ export class ConfigReload {
   #read(): Sources {
     const { sources, words, env } = this.invocation;
     const { config } = optionValues(words, GLOBAL_OPTIONS);
+    if (sources.file?.isHandedOver === true) {
+      throw new WalrustError("config", "an application gave this watch its settings", {
+        hint: "Close the watch in the application, and start it with other settings",
+      });
+    }
     const file = configFileOrNull(config, sources.environment);
     // Another file at the place that is searched has nothing to do with this watch.
     if (file === null || file.path !== sources.file?.path) {
