@@ -28,12 +28,25 @@ function commandOf(first: number, count: number, stride: number, isVerbose: bool
   return [process.execPath, "--preload", PRELOAD, MAIN, ...numbers, ...(isVerbose ? ["--verbose"] : [])];
 }
 
+/** Bun keeps a connection that failed to open: after thousands of seeds a process has no descriptor left. */
+const SEEDS_PER_PROCESS = 500;
+
 /**
  * Runs seeds, each in one of several child processes.
  * @param onResult called with each result; false ends the run
  * @throws Error when a child process ends before its seeds
  */
 export async function runSeeds(range: SeedRange, onResult: (result: SeedResult) => boolean): Promise<void> {
+  const endSeed = range.first + range.count;
+  const roundCount = SEEDS_PER_PROCESS * range.jobs;
+  for (let first = range.first; first < endSeed; first += roundCount) {
+    const count = Math.min(roundCount, endSeed - first);
+    if (!(await runRound({ ...range, first, count }, onResult))) return;
+  }
+}
+
+/** @returns whether the run goes on */
+async function runRound(range: SeedRange, onResult: (result: SeedResult) => boolean): Promise<boolean> {
   const { first, count, mutant } = range;
   const jobs = Math.min(range.jobs, count);
   const children = Array.from({ length: jobs }, (_, index) =>
@@ -60,6 +73,7 @@ export async function runSeeds(range: SeedRange, onResult: (result: SeedResult) 
   };
   try {
     await Promise.all(children.map(follow));
+    return !isEnded;
   } finally {
     end();
   }
