@@ -64,6 +64,14 @@ export interface WholeCapture {
   readonly generation: number;
 }
 
+/** The requests for captures of everything, and their last outcome. */
+interface CaptureRequests {
+  /** A requested capture is not made yet. */
+  isOpen: boolean;
+  whole: WholeCapture | null;
+  generation: number;
+}
+
 export type { PollOutcome };
 
 /** The poller of one database: `poll` again and again. */
@@ -84,9 +92,8 @@ export class WalPoller {
   /** Made when the database is first followed without locks. */
   #lockless: LocklessPoller | null = null;
   #pin: Pin | null = null;
-  #isRequested = false;
-  #whole: WholeCapture | null = null;
-  #generation = 0;
+  /** Made with the first request: an idle database has none. */
+  #requests: CaptureRequests | null = null;
 
   constructor(
     readonly name: string,
@@ -104,22 +111,23 @@ export class WalPoller {
 
   /** Has the next poll capture everything that is committed, whether that is due or not. */
   request(): void {
-    this.#isRequested = true;
+    this.#requests ??= { isOpen: true, whole: null, generation: 0 };
+    this.#requests.isOpen = true;
   }
 
   /** Whether a requested capture is not made yet. */
   get isRequested(): boolean {
-    return this.#isRequested;
+    return this.#requests?.isOpen === true;
   }
 
   /** The last requested capture, or null. */
   get whole(): WholeCapture | null {
-    return this.#whole;
+    return this.#requests?.whole ?? null;
   }
 
-  /** Grows with each anchor, because an anchor may continue another history. */
+  /** Grows with each anchor after a request, because an anchor may continue another history. */
   get generation(): number {
-    return this.#generation;
+    return this.#requests?.generation ?? 0;
   }
 
   /** The time of the last capture, on the monotonic clock. */
@@ -149,7 +157,7 @@ export class WalPoller {
 
   /** An anchor counts as a capture. */
   anchored(nowMs: number): void {
-    this.#generation++;
+    if (this.#requests !== null) this.#requests.generation++;
     this.#mayBlockCheckpoint = true;
     this.#lastCaptureMs = nowMs;
     this.#nextRestMs = nowMs + FIRST_REST_MS;
@@ -172,8 +180,8 @@ export class WalPoller {
     this.#checkpointDueMs = Number.POSITIVE_INFINITY;
     if (pin.isLockless) return this.#pollLockless(live, pin, nowMs);
     // A requested capture is whole only if the pinned files are the database's, and all users share them.
-    const fileNews = this.#isRequested ? "touched" : limits.fileNews;
-    if (this.#isRequested) this.#indexCheck.checkUsersNext();
+    const fileNews = this.isRequested ? "touched" : limits.fileNews;
+    if (this.isRequested) this.#indexCheck.checkUsersNext();
     const isCheckDue = nowMs - this.#checkedMs >= CHECK_INTERVAL_MS;
     // A capture explains the write, so the check comes after a look that captured nothing.
     const isExplained = fileNews === "written" && nowMs >= this.captureDueMs && pin.state !== "released";
@@ -222,7 +230,7 @@ export class WalPoller {
       if (limits.mayCheckpoint) releaseIfHarmful(live, this.context, this.name);
       return QUIET;
     }
-    const isDue = nowMs >= this.captureDueMs || this.#isRequested;
+    const isDue = nowMs >= this.captureDueMs || this.isRequested;
     const outcome = isDue ? this.#capture(live, nowMs, seen, limits.fileNews) : QUIET;
     if (!isCalm(outcome) || !limits.mayCheckpoint) return outcome;
     const { index } = seen;
@@ -233,7 +241,7 @@ export class WalPoller {
   #pollLockless(live: LiveDatabase, pin: LocklessPin, nowMs: number): PollOutcome {
     if (this.#waitsForUpload(live)) return QUIET;
     this.#lockless ??= new LocklessPoller(this.context.env);
-    const outcome = this.#lockless.poll(live, pin, nowMs, this.#isRequested);
+    const outcome = this.#lockless.poll(live, pin, nowMs, this.isRequested);
     if (outcome.kind === "captured") this.#lastCaptureMs = nowMs;
     // A requested poll is quiet only when it has found nothing new.
     if (isCalm(outcome)) this.#noteWhole(live);
@@ -309,9 +317,10 @@ export class WalPoller {
 
   /** A poll has captured everything that was committed when it began. */
   #noteWhole({ state }: LiveDatabase): void {
-    if (!this.#isRequested || state === null) return;
-    this.#isRequested = false;
-    this.#whole = { txid: state.txid, generation: this.#generation };
+    const requests = this.#requests;
+    if (requests?.isOpen !== true || state === null) return;
+    requests.isOpen = false;
+    requests.whole = { txid: state.txid, generation: requests.generation };
   }
 
   /** Whether captures wait for the store: with `--no-cache` they go no further than it has acknowledged. */
