@@ -33,7 +33,7 @@ export const reloadVerb: Verb = {
 const ANSWER_LIMIT_MS = 60_000;
 
 async function run(invocation: Invocation): Promise<number> {
-  const location = await chosenLocationOrNull(invocation);
+  const location = await chosenLocationOrNull(invocation, true);
   const request = { verb: "reload", ...(location === null ? {} : { destination: location }) } as const;
   const all = await askOwnWatches(invocation, request, ANSWER_LIMIT_MS);
   // A watch of an earlier version cannot tell whether it is meant.

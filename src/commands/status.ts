@@ -20,10 +20,10 @@ export const statusVerb: Verb = {
     name: "NAME",
     min: 0,
     max: Number.POSITIVE_INFINITY,
-    meaning: "Name of a database in the bucket; default: all databases of all watches",
+    meaning: "Name of a database in the bucket; default: all databases",
   },
   examples: [
-    ["walrust status", "all watches of this user on this machine"],
+    ["walrust status", "the watches of the bucket in walrust.toml, or else all watches of this user"],
     ["walrust status app --json", "one database, as JSON"],
     ["walrust status -b s3://my-bucket/vm1", "only the watches that replicate there"],
   ],

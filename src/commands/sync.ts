@@ -29,7 +29,10 @@ export const syncVerb: Verb = {
   },
   examples: [
     ["walrust sync app", "before a deploy"],
-    ["walrust sync --all --timeout 2m", "before a reboot or a move: all databases of all watches"],
+    [
+      "walrust sync --all --timeout 2m",
+      "before a reboot or a move: all databases that a watch replicates to the bucket",
+    ],
   ],
   exitCodes: [
     [0, "everything that was committed at the call is in the bucket"],

@@ -42,13 +42,18 @@ async function knownPaths({ sources, env }: Invocation, places: LocalPlaces): Pr
 }
 
 /**
- * The destination that `-b` narrows the watches to, as `ObjectStore.location`; null without the flag. A
- * destination of walrust.toml narrows nothing: a watch beside it is a watch of this user, too.
+ * The destination that `-b`, the environment or walrust.toml narrows the watches to, as
+ * `ObjectStore.location`; null if none is given. Another watch of this user must not stand in for the watch
+ * of this configuration: a deploy would take its answer for the right one.
+ * @param isFlagOnly whether only `-b` counts: a reload may be about a changed destination
  * @throws WalrustError code "usage" when the destination cannot be used
  */
-export async function chosenLocationOrNull(invocation: Invocation): Promise<string | null> {
+export async function chosenLocationOrNull(
+  invocation: Invocation,
+  isFlagOnly = false,
+): Promise<string | null> {
   const { bucket } = resolveOptions(invocation.sources, { bucket: STORE_OPTIONS.bucket });
-  if (bucket.origin.kind !== "flag") return null;
+  if (bucket.value === undefined || (isFlagOnly && bucket.origin.kind !== "flag")) return null;
   const store = openDestination(invocation);
   await store.close();
   return store.location;

@@ -35,6 +35,10 @@ export interface JudgedWatches {
   readonly watches: readonly JudgedWatch[];
   /** Names that were asked for and that no watch has. */
   readonly absent: readonly string[];
+  /** Watches that run, whether they were asked for or not. */
+  readonly runningCount: number;
+  /** Destinations of the watches that were not asked for. */
+  readonly elsewhere: readonly string[];
 }
 
 /** The watches to judge. */
@@ -56,9 +60,8 @@ export function judgeWatches(
   { names, location }: WatchChoice,
 ): JudgedWatches {
   const all = answers.map((answer) => ({ ...answer, status: answer.result as WatchStatus | null }));
-  const asked = all.filter(
-    ({ status }) => location === null || status === null || status.location === location,
-  );
+  const isAskedFor = (status: WatchStatus): boolean => location === null || status.location === location;
+  const asked = all.filter(({ status }) => status === null || isAskedFor(status));
   const watches = asked.map((answer) => judgeWatch(answer, names));
   const known = new Set(
     watches.flatMap(({ databases }) => databases.map(({ reported }) => reported.database)),
@@ -76,6 +79,10 @@ export function judgeWatches(
     health: isMissing ? "unhealthy" : worstOf(shown.map(({ health }) => health)),
     watches: shown,
     absent,
+    runningCount: answers.length,
+    elsewhere: all.flatMap(({ status }) =>
+      status === null || isAskedFor(status) ? [] : [status.destination],
+    ),
   };
 }
 

@@ -23,9 +23,15 @@ export interface TextOptions {
 }
 
 /** The lines of all watches. */
-export function statusLines({ watches, absent }: JudgedWatches, options: TextOptions): string[] {
+export function statusLines(judged: JudgedWatches, options: TextOptions): string[] {
+  const { watches, absent, runningCount, elsewhere } = judged;
   const parts = watches.map((watch) => watchLines(watch, options));
-  if (watches.length === 0) {
+  if (watches.length === 0 && runningCount > 0 && elsewhere.length > 0) {
+    parts.push([
+      "No watch of this user replicates to the destination of -b or walrust.toml.",
+      `  Watches of this user replicate to: ${elsewhere.map(oneLine).join(", ")}`,
+    ]);
+  } else if (runningCount === 0) {
     parts.push([
       "No watch of this user runs on this machine.",
       "  Start `walrust watch`, or run `walrust status` as the user of the watch",

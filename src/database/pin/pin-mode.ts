@@ -63,6 +63,11 @@ export function aliasConditionOrNull(path: string, names: FileAliases): Conditio
   return { code: "more-than-one-name", health: "unhealthy", message, hint: ONE_NAME };
 }
 
+/** Whether commits are in no file that anybody can read, so that nothing captures them. */
+export function hidesCommits({ hint }: Condition): boolean {
+  return hint === CLOSE;
+}
+
 const ENGINE =
   "Switch multiprocess_wal off in the application (Turso), and delete the file when no process uses it";
 const ONE_NAME =

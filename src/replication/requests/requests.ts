@@ -6,7 +6,7 @@
  */
 import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
-import { EXIT_CODES, WalrustError } from "../../errors.ts";
+import { type Condition, EXIT_CODES, WalrustError } from "../../errors.ts";
 import { isSnapshotFile, type SpoolFile } from "../../local/spool.ts";
 import type { Circuit } from "../../storage/contract/circuit.ts";
 import type { LiveChecksum } from "../capture/image-checksum.ts";
@@ -40,6 +40,8 @@ export interface RequestFacts {
   readonly refused: WalrustError | null;
   /** Whether the database leaves the watch, or the watch ends. */
   readonly isLeaving: boolean;
+  /** The condition under which commits are in no file that can be captured, or null. */
+  readonly hidden: Condition | null;
   /** Captures are stopped because the spool is full. */
   readonly isSpoolFull: boolean;
   /** Whether there is a history that nothing is about to change. */

@@ -6,13 +6,14 @@
  *     captured every commit that the wal-index, or without locks the WAL, showed (`WholeCapture`),
  *  2. no anchor has followed that capture, which could continue another history: then a new one is requested,
  *  3. the store has acknowledged every link up to the TXID of that capture, and
- *  4. no job, anchor or adoption is about to change the history at this moment.
+ *  4. no job, anchor or adoption is about to change the history at this moment, and
+ *  5. no commits are in a deleted -wal, which nobody can read.
  *
  * The capture waits neither for `wal_sync_interval` nor for a snapshot. Waits after failures, and a
  * suspension of requests, end once for each request, so that a store that is back is found at once.
  */
 import type { Env } from "../../env.ts";
-import { WalrustError } from "../../errors.ts";
+import { EXIT_CODES, WalrustError } from "../../errors.ts";
 import type { WholeCapture } from "../capture/wal-poller.ts";
 import type { RequestedDatabase, RequestFacts } from "./requests.ts";
 
@@ -85,7 +86,11 @@ export class SyncWait {
     const problem = stopOrNull(facts);
     if (problem !== null) this.#end("stopped", facts, passedMs, problem);
     else if (this.#isSynced(facts)) this.#end("synced", facts, passedMs, null);
-    else if (isTimeOver) this.#end("behind", facts, passedMs, this.#delay(facts));
+    else if (isTimeOver) {
+      const isDatabaseAtFault =
+        facts.failure !== null && EXIT_CODES[facts.failure.code] === EXIT_CODES.database;
+      this.#end(isDatabaseAtFault ? "stopped" : "behind", facts, passedMs, this.#delay(facts));
+    }
     return this.#result !== null;
   }
 
@@ -138,8 +143,13 @@ export class SyncWait {
   }
 }
 
-function stopOrNull({ givenUp, refused, isClosing, isLeaving }: RequestFacts): WalrustError | null {
+function stopOrNull(facts: RequestFacts): WalrustError | null {
+  const { givenUp, refused, hidden, isClosing, isLeaving } = facts;
   if (givenUp !== null || refused !== null) return givenUp ?? refused;
+  if (hidden !== null) {
+    const { message, hint } = hidden;
+    return new WalrustError("database", message, hint === undefined ? {} : { hint });
+  }
   if (!isClosing && !isLeaving) return null;
   return new WalrustError("database", "The watch ends, or the database leaves it", {
     hint: "A watch that ends takes a last capture and uploads it",

@@ -11,7 +11,7 @@ import type { WatcherHealth } from "./watcher-health.ts";
 /** Gathers what a request waits for at this moment. */
 export function gatherRequestFacts(
   record: Readonly<WatchRecord>,
-  health: Pick<WatcherHealth, "failure" | "circuit">,
+  health: Pick<WatcherHealth, "failure" | "circuit" | "hidden">,
   snapshots: Pick<Snapshots, "taken">,
   { whole, generation }: Pick<WalPoller, "whole" | "generation">,
 ): RequestFacts {
@@ -30,6 +30,7 @@ export function gatherRequestFacts(
     taken: snapshots.taken,
     refused: record.refused,
     isLeaving: record.phase !== "watching",
+    hidden: health.hidden,
     isSpoolFull: record.isSpoolFull,
     isSettled: state !== null && !record.isChainHeld,
     uploadedTxid: live === null || state === null ? 0 : uploadedTxidOf(state.txid, live.pending),

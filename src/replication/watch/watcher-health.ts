@@ -2,7 +2,8 @@
  * The health of one watched database: the current failure and the time of the next attempt, the time since
  * when nothing can be captured, the circuit, and how far the bucket may be behind.
  */
-import { CONDITION_HEALTH, EXIT_CODES, hasCode, type WalrustError } from "../../errors.ts";
+import { hidesCommits } from "../../database/pin/pin-mode.ts";
+import { CONDITION_HEALTH, type Condition, EXIT_CODES, hasCode, type WalrustError } from "../../errors.ts";
 import { Backoff } from "../../storage/contract/backoff.ts";
 import { type Circuit, isSuspension } from "../../storage/contract/circuit.ts";
 import { Trouble } from "../../storage/contract/trouble.ts";
@@ -70,6 +71,11 @@ export class WatcherHealth {
   /** The failure that keeps the database from being captured, if there is one. */
   get blockedBy(): WalrustError | null {
     return this.#blockage?.error ?? null;
+  }
+
+  /** The condition under which commits are in no file that can be captured, or null. */
+  get hidden(): Condition | null {
+    return this.context.conditions.current.find(hidesCommits) ?? null;
   }
 
   get circuit(): Circuit["state"] {

@@ -47,6 +47,18 @@ test("three databases are a table below the problems", () => {
   ]);
 });
 
+test("where no watch was asked for, the text says what runs instead", () => {
+  const textOf = (answers: Parameters<typeof judgeWatches>[0], names: string[], location: string | null) =>
+    statusLines(judgeWatches(answers, { names, location }), { nowMs: NOW_MS, isWhole: false });
+  const running = [answerOf(watchStatusOf())];
+  expect(textOf([], [], null)[0]).toBe("No watch of this user runs on this machine.");
+  expect(textOf(running, [], "s3://other")).toEqual([
+    "No watch of this user replicates to the destination of -b or walrust.toml.",
+    "  Watches of this user replicate to: s3://memory",
+  ]);
+  expect(textOf(running, ["other"], null)[0]).toBe("No watch of this user replicates other.");
+});
+
 test("of 500 databases, the problems are listed and the healthy ones are counted", () => {
   const lines = linesOf([...many(497), ...many(3, STOPPED, "bad")]);
   expect(lines.length).toBeLessThan(20);

@@ -2,7 +2,7 @@
 
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { mkdirSync, renameSync, rmSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually } from "../../support/eventually.ts";
 import { commitRow, createAppDatabase } from "../../support/histories/app-rows.ts";
@@ -113,6 +113,23 @@ test("status shows all watches of this user; -b shows one of them", async () => 
   const absent = await status("app", "none", ...second.destination.words);
   expect([absent.run.exitCode, absent.document.not_watched]).toEqual([3, ["none"]]);
   for (const watch of watches) expect(await watch.stop()).toBe(0);
+});
+
+test("in the folder of a configuration whose watch is gone, no other watch stands in for it", async () => {
+  const [other, own] = [newApps("app"), newApps("app")];
+  const watch = await WatchProcess.start([...other.databases, ...other.destination.words]);
+  await watch.waitForUploads(1);
+  const config = join(tempFolder("own"), "walrust.toml");
+  writeFileSync(
+    config,
+    `[s3]\nbucket = "${own.destination.url}"\n[[databases]]\npath = "${own.databases[0]}"\n`,
+  );
+  for (const words of [["status"], ["sync", "--all"]]) {
+    const run = await runWalrust([...words, "--config", config]);
+    expect([words[0], run.exitCode]).toEqual([words[0], 3]);
+    expect(`${run.stdout}${run.stderr}`).toContain("No watch of this user replicates");
+  }
+  expect(await watch.stop()).toBe(0);
 });
 
 test("status names a failure with its remedy, and its exit code follows the health", async () => {

@@ -2,7 +2,7 @@
 
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { renameSync } from "node:fs";
+import { renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { commitRow, createAppDatabase, judgeAppDatabase } from "../../support/histories/app-rows.ts";
 import { assertNoSlip, toldFailure } from "../../support/oracles/run-checks.ts";
@@ -51,6 +51,21 @@ test.each([
   const output = join(folder, "restored.db");
   await mustWalrust(["restore", "app", "-o", output, ...destination.words]);
   expect(judgeAppDatabase(output).get(1)).toBe(5);
+});
+
+test("sync says that no file has the commits after the -wal was deleted under the application", async () => {
+  const { databases, destination } = newApps("app");
+  const watch = await WatchProcess.start([...databases, ...destination.words]);
+  await watch.waitForUploads(1);
+  const app = new Database(databases[0]!);
+  commitRow(app, 1, 1);
+  rmSync(`${databases[0]}-wal`);
+  commitRow(app, 1, 2);
+  await watch.waitFor("the condition", () => watch.eventsOf("condition").length > 0);
+  const run = await runWalrust(["sync", "app", ...destination.words]);
+  expect([run.exitCode, run.stdout]).toEqual([3, expect.stringContaining("no file has its commits")]);
+  app.close(true);
+  expect(await watch.stop()).toBe(0);
 });
 
 test("sync --all syncs every database of every watch, and names one that no watch can have", async () => {

@@ -22,6 +22,7 @@ const FACTS: RequestFacts = {
   taken: null,
   refused: null,
   isLeaving: false,
+  hidden: null,
   isSpoolFull: false,
   isSettled: true,
   uploadedTxid: 1,

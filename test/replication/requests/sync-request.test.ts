@@ -196,6 +196,7 @@ function fakeDatabase() {
     taken: null,
     refused: null,
     isLeaving: false,
+    hidden: null,
     isSpoolFull: false,
     isSettled: true,
     uploadedTxid: 9,
@@ -293,6 +294,23 @@ describe("SyncWait", () => {
       outcome: "behind",
       problem: { message: expect.stringContaining(message) },
     });
+  });
+
+  test("does not blame the time if no file has the commits, or the database cannot be watched", () => {
+    const hidden = {
+      code: "not-shared",
+      health: "unhealthy",
+      message: "no file has them",
+      hint: "restart",
+    } as const;
+    const failure = new WalrustError("foreign-wal", "the -wal is of another file");
+    for (const change of [{ hidden, whole: WHOLE }, { failure }]) {
+      const { facts, database } = fakeDatabase();
+      const wait = new SyncWait(database);
+      Object.assign(facts, change);
+      expect(wait.step(5, true)).toBe(true);
+      expect(wait.result).toMatchObject({ outcome: "stopped", problem: { message: expect.any(String) } });
+    }
   });
 
   test.each([
