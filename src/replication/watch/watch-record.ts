@@ -23,6 +23,20 @@ export const ATTACH_MS_MAX = 60_000;
 export const UNSUSPECTED: FilesVerdict = { kind: "unsuspected" };
 const UNCHECKED: FilesVerdict = { kind: "unchecked" };
 
+/** The flags of a record, one bit each. */
+const FLAGS = {
+  hasFailed: 1,
+  isFileAbsent: 2,
+  isSpoolFull: 4,
+  wasBucketMissing: 8,
+  isPolled: 16,
+  isLastCaptureTaken: 32,
+  isEndKnown: 64,
+  isAwaited: 128,
+  hasLeft: 256,
+  isClosing: 512,
+} as const;
+
 /** One watched database. */
 export class WatchRecord implements ChainHold {
   phase: Phase = "watching";
@@ -37,30 +51,13 @@ export class WatchRecord implements ChainHold {
   /** When the job began, on the monotonic clock. */
   jobSinceMs = 0;
 
-  /** The last look or job failed, and the files are not checked since. */
-  hasFailed = false;
-  /** The file of an attached database that a glob had found is gone. */
-  isFileAbsent = false;
-  /** Captures are stopped because the spool is full. */
-  isSpoolFull = false;
-  wasBucketMissing = false;
   /** The uploads of this process, as the next upload needs to know them. */
   readonly uploads = new UploadHistory();
 
   /** The files, as checked in this look. */
   files = UNSUSPECTED;
-  /** The WAL was polled in this look. */
-  isPolled = false;
-
-  isLastCaptureTaken = false;
-  /** The last capture has ended well, or its failure is logged. */
-  isEndKnown = false;
-  /** The database is found again after its last capture: a new watcher waits for the end of this one. */
-  isAwaited = false;
-  /** Nothing is left to do but to close the watcher. */
-  hasLeft = false;
-  /** The watcher closes: what still runs is broken off. */
-  isClosing = false;
+  /** One bit for each of FLAGS: as fields of their own they would take 72 bytes more. */
+  #flags = 0;
 
   constructor(
     readonly target: WatchTarget,
@@ -68,6 +65,92 @@ export class WatchRecord implements ChainHold {
     /** When the upkeep of the database is due. */
     readonly upkeep: UpkeepSchedule,
   ) {}
+
+  /** The last look or job failed, and the files are not checked since. */
+  get hasFailed(): boolean {
+    return this.#has(FLAGS.hasFailed);
+  }
+  set hasFailed(isSet: boolean) {
+    this.#put(FLAGS.hasFailed, isSet);
+  }
+
+  /** The file of an attached database that a glob had found is gone. */
+  get isFileAbsent(): boolean {
+    return this.#has(FLAGS.isFileAbsent);
+  }
+  set isFileAbsent(isSet: boolean) {
+    this.#put(FLAGS.isFileAbsent, isSet);
+  }
+
+  /** Captures are stopped because the spool is full. */
+  get isSpoolFull(): boolean {
+    return this.#has(FLAGS.isSpoolFull);
+  }
+  set isSpoolFull(isSet: boolean) {
+    this.#put(FLAGS.isSpoolFull, isSet);
+  }
+
+  get wasBucketMissing(): boolean {
+    return this.#has(FLAGS.wasBucketMissing);
+  }
+  set wasBucketMissing(isSet: boolean) {
+    this.#put(FLAGS.wasBucketMissing, isSet);
+  }
+
+  /** The WAL was polled in this look. */
+  get isPolled(): boolean {
+    return this.#has(FLAGS.isPolled);
+  }
+  set isPolled(isSet: boolean) {
+    this.#put(FLAGS.isPolled, isSet);
+  }
+
+  get isLastCaptureTaken(): boolean {
+    return this.#has(FLAGS.isLastCaptureTaken);
+  }
+  set isLastCaptureTaken(isSet: boolean) {
+    this.#put(FLAGS.isLastCaptureTaken, isSet);
+  }
+
+  /** The last capture has ended well, or its failure is logged. */
+  get isEndKnown(): boolean {
+    return this.#has(FLAGS.isEndKnown);
+  }
+  set isEndKnown(isSet: boolean) {
+    this.#put(FLAGS.isEndKnown, isSet);
+  }
+
+  /** The database is found again after its last capture: a new watcher waits for the end of this one. */
+  get isAwaited(): boolean {
+    return this.#has(FLAGS.isAwaited);
+  }
+  set isAwaited(isSet: boolean) {
+    this.#put(FLAGS.isAwaited, isSet);
+  }
+
+  /** Nothing is left to do but to close the watcher. */
+  get hasLeft(): boolean {
+    return this.#has(FLAGS.hasLeft);
+  }
+  set hasLeft(isSet: boolean) {
+    this.#put(FLAGS.hasLeft, isSet);
+  }
+
+  /** The watcher closes: what still runs is broken off. */
+  get isClosing(): boolean {
+    return this.#has(FLAGS.isClosing);
+  }
+  set isClosing(isSet: boolean) {
+    this.#put(FLAGS.isClosing, isSet);
+  }
+
+  #has(flag: number): boolean {
+    return (this.#flags & flag) !== 0;
+  }
+
+  #put(flag: number, isSet: boolean): void {
+    this.#flags = isSet ? this.#flags | flag : this.#flags & ~flag;
+  }
 
   get isDiscovered(): boolean {
     return this.target.isDiscovered === true;

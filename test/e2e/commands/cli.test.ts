@@ -41,7 +41,9 @@ test("every verb's --help has options, examples with known options, and exit cod
       /\nOptions:\n(.*)\n\nExamples:\n(.*)\n\nExit codes:\n(.*)$/s.exec(run.stdout) ?? [];
     expect(run.stdout).toContain(`Usage: walrust ${verb} `);
     expect(examples).toContain(`walrust ${verb} `);
-    for (const [flag] of examples.matchAll(/(?<= )--?[a-z][a-z-]*/g)) expect(options).toContain(flag);
+    // A quoted command has flags of its own.
+    const own = examples.replace(/(['"]).*?\1/g, "");
+    for (const [flag] of own.matchAll(/(?<= )--?[a-z][a-z-]*/g)) expect(options).toContain(flag);
     expect(exitCodes).toMatch(/^ +0 {2}\S/);
     for (const flag of ["--json", "--log-level", "--log-format", "--help", "--version"]) {
       expect(options).toContain(flag);
@@ -244,10 +246,10 @@ test("watch keeps stdout for results and stderr for its log, as text and as JSON
     .trimEnd()
     .split("\n")
     .map((line) => JSON.parse(line) as { event: string });
-  expect(events.map(({ event }) => event)).toEqual(["watching", "uploaded"]);
+  expect(events.map(({ event }) => event)).toEqual(["started", "watching", "uploaded"]);
 });
 
-test("restore shows its progress on a terminal, and not on a pipe", async () => {
+test("a restore of a moment shows no progress, neither on a terminal nor on a pipe", async () => {
   const { destination, folder } = await recordHistory(fileDestination());
   const words = (output: string) => ["restore", "app", "-o", join(folder, output), ...destination.words];
   const onPipe = await mustWalrust(words("pipe.db"));
@@ -255,7 +257,7 @@ test("restore shows its progress on a terminal, and not on a pipe", async () => 
   for (const drawn of ["█", "\r", "\x1b"]) expect(onPipe.stdout).not.toContain(drawn);
   const { exitCode, output } = await runOnTerminal(words("terminal.db"));
   expect(exitCode).toBe(0);
-  expect(output).toContain("restoring app █");
-  expect(output).toContain("100% of");
+  // progress.test.ts shows the bar of a restore that takes longer.
+  for (const drawn of ["█", "\x1b"]) expect(output).not.toContain(drawn);
   expect(output).toContain("restored TXID 10");
 });

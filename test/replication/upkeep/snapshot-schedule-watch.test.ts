@@ -134,9 +134,11 @@ test("watch of ten databases reads at most two of them for snapshots at a time",
   let reading = 0;
   let most = 0;
   const turn = async (): Promise<void> => {
-    most = Math.max(most, ++reading);
+    // The loop over the databases gives way, too, and reads none of them.
+    const isReader = new Error("a turn").stack?.includes("watch-loop.ts") !== true;
+    if (isReader) most = Math.max(most, ++reading);
     await new Promise((resolve) => setImmediate(resolve));
-    reading--;
+    if (isReader) reading--;
   };
   const run = new WatchRun(
     databases.map(({ path }, index) => targetOf(path, names[index]!)),
