@@ -25,7 +25,7 @@ export class NotifyListener {
     readonly child: Bun.Subprocess<"ignore", "pipe", "inherit">,
   ) {}
 
-  static readonly isAvailable = process.platform === "linux" && Bun.which("python3") !== null;
+  static readonly isAvailable = process.platform === "linux" && hasPython();
 
   /** Listens on a path, or on an abstract name after `@`. */
   static async start(address: string): Promise<NotifyListener> {
@@ -56,4 +56,9 @@ export class NotifyListener {
       this.lines.push(...lines);
     }
   }
+}
+
+/** A name on the PATH may be a stub that only says how to install Python. */
+function hasPython(): boolean {
+  return Bun.which("python3") !== null && Bun.spawnSync(["python3", "-c", ""]).exitCode === 0;
 }
