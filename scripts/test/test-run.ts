@@ -134,7 +134,8 @@ export async function runTests(files: readonly string[], order: "parallel" | "se
  */
 export function readCounts(output: string, exitCode: number): Counts {
   const plain = Bun.stripANSI(output);
-  const end = plain.search(/^Ran \d+ tests? across \d+ files?\./m);
+  // A failure may quote the output of a run inside the run.
+  const end = [...plain.matchAll(/^Ran \d+ tests? across \d+ files?\./gm)].at(-1)?.index ?? -1;
   const summary = end === -1 ? "" : plain.slice(plain.lastIndexOf("\n\n", end), end);
   const count = (word: string): number =>
     Number(summary.match(new RegExp(`^ *(\\d+) ${word}$`, "m"))?.[1] ?? 0);
@@ -151,9 +152,10 @@ export function readFailures(output: string): FailedTest[] {
   const failures: FailedTest[] = [];
   let file = "";
   let since: string[] = [];
-  for (const line of Bun.stripANSI(output).split("\n")) {
-    // At the end of a long run Bun repeats the failed tests.
-    if (/^\d+ tests? failed:$/.test(line)) break;
+  const lines = Bun.stripANSI(output).split("\n");
+  // At the end of a long run Bun repeats the failed tests.
+  const end = lines.findLastIndex((line) => /^\d+ tests? failed:$/.test(line));
+  for (const line of end === -1 ? lines : lines.slice(0, end)) {
     const header = /^(test\/\S+\.test\.ts):$/.exec(line);
     // Bun prints a sign instead of the word where it prints colours.
     const result = /^(?:\((?:pass|skip|todo|(fail))\)|[✓»✎]|(✗)) (.*?)(?: \[[\d.]+ms\])?$/.exec(line);

@@ -41,6 +41,13 @@ const run = (passed: number, failures: FailedTest[], failed = failures.length): 
   failures,
 });
 
+test("a failure that quotes a run inside the run hides neither counts nor later failures", () => {
+  const inner = "1 tests failed:\n(fail) inner\n\n 0 pass\n 1 fail\nRan 1 test across 1 file. [1.00ms]\n";
+  const quoting = OUTPUT.replace("error: boom", `error: ${inner}`);
+  expect(readCounts(quoting, 1)).toEqual({ passed: 1, failed: 2, skipped: 1 });
+  expect(readFailures(quoting).map(({ name }) => name)).toContain("alone");
+});
+
 describe("readFailures", () => {
   test("gives file, name and error of each failed test", () => {
     expect(readFailures(OUTPUT)).toEqual([
