@@ -65,11 +65,13 @@ test.each([
     const first = await WatchProcess.start([path, ...words], options);
     if (level === "0000") {
       await waitUntil(() => store.objects.has("bucket/vm/app/manifest.json"), 20_000);
-      const { length } = [...store.objects.keys()];
+      // The object of the probe for create-only writes comes and goes meanwhile.
+      const own = (): string[] => [...store.objects.keys()].filter((key) => key.startsWith("bucket/vm/app/"));
+      const { length } = own();
       const before = store.count("put");
       commitRow(app, 1, 1);
       await waitUntil(() => store.count("put") > before, 20_000);
-      expect(store.objects.size).toBe(length);
+      expect(own()).toHaveLength(length);
     } else await waitUntil(() => isPartSent(store), 20_000);
     await first.kill();
     expect(keysOf(store, level)).toEqual([]);
