@@ -30,8 +30,6 @@ export interface OtherConnections {
 }
 
 const NOBODY: OtherConnections = { isInUse: false, isWalIndexShared: false, isWalIndexForeign: false };
-const CONFIRMATIONS = 3;
-const CONFIRM_MS = 2;
 /** Failures to open a -shm that last: there is none, walrust may not open it, or it is no regular file. */
 const UNSHARED: ReadonlySet<string> = new Set([
   "ENOENT",
@@ -77,7 +75,8 @@ export function settledConnectionsOf(
 
 /**
  * As `settledConnectionsOf`, before walrust has any file at `path` open. If some processes share the
- * wal-index, /proc/locks shows whether others do not.
+ * wal-index, /proc/locks shows whether others do not. Each query opens the -shm again: an application whose
+ * last connection closes deletes its -shm, and its next connection makes a new one.
  * @throws WalrustError code "database" when a file cannot be opened
  */
 export function findOtherConnections(
@@ -89,17 +88,28 @@ export function findOtherConnections(
   const databaseFd = openDescriptor(path);
   const database = descriptorIdentity(databaseFd);
   try {
-    const shmFd = openShmOrNull(`${path}-shm`);
-    try {
-      const users = settledConnectionsOf(databaseFd, shmFd, env, patience);
-      if (!users.isWalIndexShared || shmFd === null) return users;
-      const shm = descriptorIdentity(shmFd);
-      return { ...users, isWalIndexForeign: hasProcessWithoutShm(database, shm, env) };
-    } finally {
-      if (shmFd !== null) closeDescriptor(database, shmFd);
+    let users = queryAt(path, databaseFd, database);
+    for (const pauseMs of patience) {
+      if (!users.isWalIndexForeign) break;
+      env.sleepSync(pauseMs);
+      users = queryAt(path, databaseFd, database);
     }
+    return users;
   } finally {
     closeDescriptor(database, databaseFd);
+  }
+}
+
+/** One query, with the -shm that is at the path now. */
+function queryAt(path: string, databaseFd: number, database: FileIdentity): OtherConnections {
+  const shmFd = openShmOrNull(`${path}-shm`);
+  try {
+    const users = otherConnectionsOf(databaseFd, shmFd);
+    if (!users.isWalIndexShared || shmFd === null) return users;
+    const strangers = processesWithoutShm(locksTable(), database, descriptorIdentity(shmFd));
+    return { ...users, isWalIndexForeign: strangers.length > 0 };
+  } finally {
+    if (shmFd !== null) closeDescriptor(database, shmFd);
   }
 }
 
@@ -116,16 +126,6 @@ function openShmOrNull(path: string): number | null {
     if (cause === undefined || UNSHARED.has(systemCode(cause) ?? "")) return null;
     throw error;
   }
-}
-
-/** Whether several readings of /proc/locks all show a process at the database that is not at the -shm. */
-function hasProcessWithoutShm(database: FileIdentity, shm: FileIdentity, env: Env): boolean {
-  for (let time = 0; time < CONFIRMATIONS; time++) {
-    if (time > 0) env.sleepSync(CONFIRM_MS);
-    const strangers = processesWithoutShm(locksTable(), database, shm);
-    if (strangers.length === 0) return false;
-  }
-  return true;
 }
 
 /**

@@ -9,10 +9,12 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  renameSync,
   rmdirSync,
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from "node:fs";
 import {
   closeDescriptor,
@@ -111,6 +113,21 @@ test("Pin.open pins beside an application that pauses long between its two locks
   expect([pin.isLockless, condition, pauses >= 5]).toEqual([false, null, true]);
   pin.close();
   closeDescriptor(descriptorIdentity(fd), fd);
+});
+
+test("an application that makes its -shm anew while it is looked for shares the wal-index", async () => {
+  const { path, app } = await walDatabase();
+  const aside = `${path}-aside`;
+  renameSync(`${path}-shm`, aside);
+  // As between the last close of an application, which deletes its -shm, and its next connection.
+  for (const leftover of [null, "of the connection before"]) {
+    if (leftover !== null) writeFileSync(`${path}-shm`, leftover);
+    const sleepSync = (): void => renameSync(aside, `${path}-shm`);
+    expect(findOtherConnections(path, { ...env, sleepSync })).toEqual(SHARED);
+    renameSync(`${path}-shm`, aside);
+  }
+  renameSync(aside, `${path}-shm`);
+  await app.close();
 });
 
 test("opening a database whose users have another wal-index creates no file and takes no lock", async () => {
