@@ -223,7 +223,9 @@ function limited(
 }
 
 function openImage(live: LiveDatabase): OpenImage | { reason: string } {
-  if (!live.pin.freeze()) return { reason: "a checkpoint is running" };
+  if (!live.pin.freeze()) {
+    return { reason: live.pin.isLockless ? "its file was written a moment ago" : "a checkpoint is running" };
+  }
   isOverwritten(live);
   live.pin.acceptFile();
   const index = live.pin.walIndex();

@@ -9,6 +9,9 @@ import type { Env } from "../../env.ts";
 import { type CaptureOutcome, capture } from "./capture.ts";
 import type { LiveDatabase } from "./live-database.ts";
 
+/** Why a database without locks is anchored: commits are in its file that no frame shows. */
+export const FILE_WRITTEN = "the database file was written";
+
 const INTERVAL_MS = 1_000;
 /** A pin is taken after it was possible for this long. */
 const STAY_MS = 5_000;
@@ -69,9 +72,7 @@ export class LocklessPoller {
     if (this.#isPinnable(pin, nowMs)) return this.#end(nowMs);
     if (moved === "none" && !isRequested) return QUIET;
     const outcome: CaptureOutcome =
-      moved === "database"
-        ? { kind: "re-anchor", reason: "the database file was written" }
-        : capture(live, this.env);
+      moved === "database" ? { kind: "re-anchor", reason: FILE_WRITTEN } : capture(live, this.env);
     this.#nextMs = nowMs + INTERVAL_MS + PAUSE_FACTOR * (this.env.monotonicMs() - nowMs);
     if (outcome.kind === "nothing") return QUIET;
     return outcome.kind === "captured" ? { kind: "captured", frames: outcome.frameCount } : outcome;

@@ -11,7 +11,7 @@
 import { existsSync } from "node:fs";
 import type { KnownFiles } from "../../database/wal/wal-ownership.ts";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
-import { errorMessage } from "../../errors.ts";
+import { errorMessage, hasCode } from "../../errors.ts";
 import { formatChecksum } from "../../format/ltx.ts";
 import { sentRetentionMs } from "../../local/spool-cache.ts";
 import { type Attached, adopt } from "../attach/adopt.ts";
@@ -29,6 +29,7 @@ import {
 import { busyError, captureFrozen } from "../capture/frozen-capture.ts";
 import { imageChecksum, type LiveChecksum } from "../capture/image-checksum.ts";
 import type { Captured, LiveDatabase } from "../capture/live-database.ts";
+import { FILE_WRITTEN } from "../capture/lockless-poller.ts";
 import { setPinCondition } from "../capture/wal-index-check.ts";
 import type { WalPoller } from "../capture/wal-poller.ts";
 import type { WatchContext } from "../context/watch-context.ts";
@@ -39,6 +40,9 @@ import type { FilesVerdict } from "./plan-look.ts";
 const ATTACH_PATIENCE_MS = 2_000;
 /** An anchor that takes longer, such as that of a large database, lets another continue when one waits. */
 const ANCHOR_TURN_MS = 5_000;
+/** Between two attempts of a last capture, and the share of the shutdown timeout that they may take. */
+const LAST_RETRY_MS = 20;
+const LAST_SHARE = 0.5;
 
 const SOUND: FilesVerdict = { kind: "sound" };
 const MIXED: FilesVerdict = { kind: "mixed" };
@@ -328,22 +332,38 @@ export class Attachment {
   async takeLast({ mayAttach, wasAttached, isSpoolFull }: LastCapture): Promise<unknown[]> {
     const failures: unknown[] = [];
     try {
-      if (mayAttach) await this.#attachForLast(wasAttached);
+      if (mayAttach) await this.#onceFree(() => this.#attachForLast(wasAttached));
     } catch (error) {
       failures.push(this.#uncaptured(error));
     }
-    if (this.#live === null) {
+    const live = this.#live;
+    if (live === null) {
       const refused = this.keepDetached(failures.length > 0 || this.context.conditions.has("foreign-wal"));
       return refused === null ? failures : [...failures, refused];
     }
     try {
-      await this.#captureLast(this.#live, !isSpoolFull);
-      if (!isSpoolFull) await this.#rest(this.#live);
+      await this.#onceFree(() => this.#captureLast(live, !isSpoolFull));
+      if (!isSpoolFull) await this.#rest(live);
     } catch (error) {
       failures.push(this.#uncaptured(error));
     }
     this.#live?.pin.release();
     return failures;
+  }
+
+  /** Tries again while somebody is at the database for a moment. The uploads need the rest of the time. */
+  async #onceFree(work: () => Promise<void>): Promise<void> {
+    const { env, closing, config } = this.context;
+    const untilMs = env.monotonicMs() + config.sync.shutdownTimeoutMs * LAST_SHARE;
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        const isOver = closing.isClosed || env.monotonicMs() >= untilMs;
+        if (isOver || !hasCode(error, "database-busy")) throw error;
+        await env.sleep(LAST_RETRY_MS, closing.signal);
+      }
+    }
   }
 
   #uncaptured(error: unknown): unknown {
@@ -379,9 +399,14 @@ export class Attachment {
   async #captureLast(live: LiveDatabase, mayAnchor: boolean): Promise<void> {
     if (live.pin.changedFile() === "database") return;
     if (this.#anchorDue === null) {
-      const outcome = capture(live, this.context.env);
-      if (outcome.kind !== "re-anchor") return;
-      this.breakHistory(outcome.reason);
+      // The frames of a WAL that was checkpointed and deleted since the last poll are in the file alone.
+      const isWritten = live.pin.isLockless && live.pin.writtenFile() === "database";
+      if (isWritten) this.breakHistory(FILE_WRITTEN);
+      else {
+        const outcome = capture(live, this.context.env);
+        if (outcome.kind !== "re-anchor") return;
+        this.breakHistory(outcome.reason);
+      }
     }
     if (mayAnchor) await this.#anchorIfDue();
   }

@@ -58,6 +58,13 @@ async function arrived(store: MemoryStore, row: string): Promise<void> {
   await eventually(row, async () => valuesOf(await newestImage(store, "app")).includes(row));
 }
 
+/** Waits until a checkpoint by a link is captured, so that the next commit comes right after a poll. */
+async function arrivedByPoll(run: WatchRun, linked: SqliteProcess, store: MemoryStore): Promise<void> {
+  await linked.must("PRAGMA wal_checkpoint(TRUNCATE)");
+  await arrived(store, "by the link");
+  expect(codesOf(run)).toContain("not-shared");
+}
+
 /** Expects the bucket to hold the state that the next connection sees. */
 async function expectSame(run: WatchRun, path: string, store: MemoryStore): Promise<void> {
   await run.stop();
@@ -95,6 +102,16 @@ describe.each([
     await again.close();
     await expectSame(run, path, store);
   }, 60_000);
+
+  test("loses no commit of an application that closes just before the watch ends", async () => {
+    const { path, app, store, run } = await watched();
+    for (const suffix of suffixes) rmSync(path + suffix);
+    await run.until("the condition", () => codesOf(run).includes("not-shared"));
+    await app.must("INSERT INTO t(v) VALUES ('last')");
+    await app.close();
+    await expectSame(run, path, store);
+    expect(valuesOf(await newestImage(store, "app"))).toContain("last");
+  }, 20_000);
 
   test("makes walrust neither checkpoint nor create a file", async () => {
     const { path, app, run } = await watched();
@@ -170,6 +187,24 @@ describe("a hard link", () => {
     await expectSame(run, path, store);
   }, 60_000);
 });
+
+test("a connection by a hard link that comes and goes just before the watch ends loses no commit", async () => {
+  const { path, app } = await newDatabase();
+  await app.close();
+  linkSync(path, `${path}.link`);
+  const store = new MemoryStore();
+  const run = await watchOne(path, store);
+  runs.push(run);
+  const linked = await opened(`${path}.link`);
+  await linked.must("INSERT INTO t(v) VALUES ('by the link')");
+  await run.until("the condition", () => codesOf(run).includes("not-shared"), 10_000);
+  await arrivedByPoll(run, linked, store);
+  await linked.must("INSERT INTO t(v) VALUES ('last by the link')");
+  await linked.close();
+  await run.stop();
+  await provenHistory(store, "app");
+  expect(valuesOf(await newestImage(store, "app"))).toContain("last by the link");
+}, 30_000);
 
 test("another engine's index beside the database is reported, and the WAL is followed", async () => {
   const { path, app } = await newDatabase();
