@@ -9,11 +9,13 @@ const RATE_MS_MIN = 20;
 /** The longest that an attempt for the write lock blocks the loop; it doubles while attempts fail. */
 const FIRST_LOCK_BUDGET_MS = 10;
 const LOCK_BUDGET_MS_MAX = 1_000;
+/** The most by which an attempt for a WAL beyond its length is longer. */
+const LONG_FACTOR_MAX = 4;
 /** For the wal-index to show frames that a commit has just written; the wait doubles. */
 const FIRST_SHOW_MS = 5;
 const SHOW_MS_MAX = 40;
 /** After writers kept the write lock; at least a part of the attempt, so that uploads have their turn. */
-const BUSY_MS = 20;
+const BUSY_MS = 10;
 const BUSY_SHARE = 0.25;
 /** For the blocking budget to grow. */
 const SPENT_MS = 50;
@@ -29,8 +31,7 @@ export type CheckpointObstacle = "unseen" | "spent" | "busy" | "partial";
 
 /** The pace of the checkpoints of one database. All times are on the monotonic clock, in ms. */
 export class CheckpointPace {
-  /** How long the next attempt may try for the write lock. */
-  lockBudgetMs = FIRST_LOCK_BUDGET_MS;
+  #lockBudgetMs = FIRST_LOCK_BUDGET_MS;
   #notBeforeMs = 0;
   #showMs = FIRST_SHOW_MS;
   #partialMs = FIRST_PARTIAL_MS;
@@ -54,16 +55,31 @@ export class CheckpointPace {
     return nowMs >= this.#notBeforeMs;
   }
 
-  /** When the WAL will have `frames` and no wait forbids a checkpoint; infinite if the WAL does not grow. */
+  /**
+   * When to look whether the WAL has `frames` and no wait forbids a checkpoint; infinite if the WAL does not
+   * grow. A look at half of the way finds writers that have become faster: after a pause of the disk they add
+   * three times as many frames.
+   */
   dueMs(frames: number): number {
     const missing = Math.max(0, frames - this.#frames);
     const waitMs = missing === 0 ? 0 : missing / this.#framesPerMs;
-    return Math.max(this.#notBeforeMs, this.#seenMs + waitMs);
+    const isFar = waitMs >= 2 * RATE_MS_MIN;
+    return Math.max(this.#notBeforeMs, this.#seenMs + (isFar ? waitMs / 2 : waitMs));
+  }
+
+  /**
+   * How long the next attempt may try for the write lock, in ms. Each failed attempt lets the WAL grow by
+   * hundreds of frames, so an attempt is longer as the WAL is.
+   * @param share length of the WAL as a share of the length from which on it is checkpointed
+   */
+  lockBudgetMs(share: number): number {
+    const factor = Math.min(LONG_FACTOR_MAX, Math.max(1, share));
+    return Math.min(LOCK_BUDGET_MS_MAX, this.#lockBudgetMs * factor);
   }
 
   /** The file holds the whole WAL: the next writer begins the WAL anew. */
   completed(nowMs: number): void {
-    this.lockBudgetMs = FIRST_LOCK_BUDGET_MS;
+    this.#lockBudgetMs = FIRST_LOCK_BUDGET_MS;
     this.#partialMs = FIRST_PARTIAL_MS;
     this.#showMs = FIRST_SHOW_MS;
     this.#notBeforeMs = 0;
@@ -75,13 +91,13 @@ export class CheckpointPace {
     this.#notBeforeMs = nowMs + this.#waitMs(by);
     if (by === "unseen") this.#showMs = Math.min(SHOW_MS_MAX, this.#showMs * 2);
     else this.#showMs = FIRST_SHOW_MS;
-    if (by === "busy") this.lockBudgetMs = Math.min(LOCK_BUDGET_MS_MAX, this.lockBudgetMs * 2);
+    if (by === "busy") this.#lockBudgetMs = Math.min(LOCK_BUDGET_MS_MAX, this.#lockBudgetMs * 2);
     if (by === "partial") this.#partialMs = Math.min(PARTIAL_MS_MAX, this.#partialMs * 2);
   }
 
   #waitMs(by: CheckpointObstacle): number {
     if (by === "unseen") return this.#showMs;
     if (by === "partial") return this.#partialMs;
-    return by === "busy" ? Math.max(BUSY_MS, this.lockBudgetMs * BUSY_SHARE) : SPENT_MS;
+    return by === "busy" ? Math.max(BUSY_MS, this.#lockBudgetMs * BUSY_SHARE) : SPENT_MS;
   }
 }

@@ -22,6 +22,8 @@ import { UNSEEN, WalIndexCheck } from "./wal-index-check.ts";
 /**
  * Frames from which on a mark replaces the freeze: under a freeze, a longer WAL makes each commit slower.
  */
+/** A WAL of this share of its length is checkpointed before a job that takes long. */
+const AHEAD_SHARE = 0.25;
 const MARK_FRAMES = 500;
 const MARK_INTERVAL_MS = 1_000;
 /** A shorter attempt after failed ones is not worth the copying before it. */
@@ -153,6 +155,23 @@ export class WalPoller {
   /** Whether a checkpoint of the application may have to wait for the pin, as the last poll found it. */
   get mayBlockCheckpoint(): boolean {
     return this.#mayBlockCheckpoint;
+  }
+
+  /**
+   * Checkpoints a WAL early, before a job that takes long and keeps captures and checkpoints waiting.
+   * @returns whether the WAL is short, or cannot be shortened; false: the next attempt may succeed
+   * @throws as `poll`
+   */
+  checkpointAhead(live: LiveDatabase, nowMs: number): boolean {
+    const { pin } = live;
+    if (pin.isLockless || pin.state === "released" || this.#waitsForUpload(live)) return true;
+    const index = pin.walIndex();
+    const frames = index?.mxFrame ?? 0;
+    const isShort = frames < this.context.config.sync.minCheckpointPageCount * AHEAD_SHARE;
+    if (index === null || isShort || index.backfilled >= frames) return true;
+    if (this.#pace?.isFree(nowMs) === false) return false;
+    const reason = this.#checkpoint(live, pin, frames, nowMs);
+    return reason !== null || (pin.walIndex()?.backfilled ?? 0) >= frames;
   }
 
   /** An anchor counts as a capture. */
@@ -387,7 +406,8 @@ export class WalPoller {
     if (!this.#indexCheck.mayCheckpoint(pin)) return this.#hindered(pace, "unseen");
     const startMs = env.monotonicMs();
     const availableMs = this.#blocking.availableMs(startMs);
-    if (availableMs < Math.min(USEFUL_LOCK_MS, pace.lockBudgetMs)) return this.#hindered(pace, "spent");
+    const budgetMs = pace.lockBudgetMs(frames / config.sync.minCheckpointPageCount);
+    if (availableMs < Math.min(USEFUL_LOCK_MS, budgetMs)) return this.#hindered(pace, "spent");
     let broken: string | null = null;
     const captureAll = (): boolean => {
       const outcome = capture(live, env);
@@ -395,7 +415,7 @@ export class WalPoller {
       return broken === null;
     };
     const truncate = frames > config.sync.walTruncateThresholdPages;
-    const cycleOptions = { writeLockTimeoutMs: Math.min(availableMs, pace.lockBudgetMs), truncate };
+    const cycleOptions = { writeLockTimeoutMs: Math.min(availableMs, budgetMs), truncate };
     const result = checkpointCycle(pin, captureAll, cycleOptions, env);
     if (broken !== null) return broken;
     recordFile(live);

@@ -283,6 +283,14 @@ export class MergeTiming {
   }
 }
 
+/** A plan with the increments that were captured since: a merge reaches to the state's TXID. */
+export function extendMerge({ pending }: Pick<Captured, "pending">, merge: PlannedMerge): PlannedMerge {
+  const newestTxid = merge.sources.at(-1)?.maxTxid ?? 0;
+  const later = pending.filter(({ level, maxTxid }) => level === 0 && maxTxid > newestTxid);
+  const sources = [...merge.sources, ...later];
+  return sources.length > MERGE_INPUTS_MAX ? merge : { ...merge, sources };
+}
+
 /** Does a merge that takes long, in slices. Nothing may be captured meanwhile. Never rejects. */
 export async function mergeLong(
   live: Captured,

@@ -24,7 +24,7 @@ import type { GivenUpkeep, UpkeepResult } from "../upkeep/maintenance.ts";
 import { Snapshots } from "../upkeep/snapshots.ts";
 import { pruneSpool } from "../upkeep/upkeep.ts";
 import { UpkeepSchedule } from "../upkeep/upkeep-schedule.ts";
-import { mergeLong } from "../upload/spool-merge.ts";
+import { mergeBesideWriters } from "../upload/long-merge.ts";
 import type { LaneOutcome } from "../upload/uploader.ts";
 import { Attachment } from "./attachment.ts";
 import { deriveContext } from "./own-context.ts";
@@ -262,7 +262,9 @@ export class Watcher {
     }
     if (outcome.kind === "merge-due") {
       if (record.isFree && this.#work?.lanes.isSendingLinks !== true)
-        await this.#startJob("blocking", () => mergeLong(outcome.captured, outcome.merge, this.context.env));
+        await this.#startJob("blocking", () =>
+          mergeBesideWriters(outcome, this.live, this.#poller, this.context),
+        );
       // A drain sends again by itself.
       if (record.phase !== "ending") this.#send(this.context.env.monotonicMs(), false);
     }

@@ -5,11 +5,24 @@ import { type CheckpointObstacle, CheckpointPace } from "../../../src/replicatio
 const LONG = 1_000;
 
 describe("dueMs of a WAL", () => {
-  test("that grows steadily is the time at which it will be long", () => {
+  test("that grows steadily is half of the way to the time at which it is long", () => {
     const pace = new CheckpointPace();
     pace.saw(0, 1_000);
     pace.saw(500, 1_100);
+    expect(pace.dueMs(LONG)).toBe(1_150);
+    pace.saw(750, 1_150);
+    expect(pace.dueMs(LONG)).toBe(1_175);
+    pace.saw(875, 1_175);
     expect(pace.dueMs(LONG)).toBe(1_200);
+  });
+
+  test("whose writers have become faster is found at half of the way", () => {
+    const pace = new CheckpointPace();
+    pace.saw(0, 1_000);
+    pace.saw(100, 1_100);
+    expect(pace.dueMs(LONG)).toBe(1_550);
+    pace.saw(1_300, 1_550);
+    expect(pace.dueMs(LONG)).toBe(1_550);
   });
 
   test("that was seen once, or rests, is never", () => {
@@ -32,7 +45,7 @@ describe("dueMs of a WAL", () => {
     pace.saw(0, 1_000);
     pace.saw(2_000, 1_100);
     pace.completed(1_105);
-    expect(pace.dueMs(LONG)).toBe(1_155);
+    expect(pace.dueMs(LONG)).toBe(1_130);
   });
 
   test("is not moved by a second look after a few ms", () => {
@@ -40,7 +53,7 @@ describe("dueMs of a WAL", () => {
     pace.saw(0, 1_000);
     pace.saw(100, 1_100);
     pace.saw(190, 1_105);
-    expect(pace.dueMs(200)).toBe(1_200);
+    expect(pace.dueMs(130)).toBe(1_130);
   });
 });
 
@@ -58,7 +71,7 @@ function waitsAfter(obstacle: CheckpointObstacle, count: number): number[] {
 
 test.each([
   ["unseen", [5, 10, 20, 40, 40]],
-  ["busy", [20, 20, 20, 20, 40, 80, 160, 250, 250]],
+  ["busy", [10, 10, 10, 20, 40, 80, 160, 250, 250]],
   ["spent", [50, 50, 50, 50, 50]],
   ["partial", [20, 40, 80, 160, 320, 640, 1_000, 1_000]],
 ] as const)("after the obstacle %s a checkpoint waits", (obstacle, waits) => {
@@ -69,10 +82,15 @@ test("the attempt for the write lock grows while writers keep it, until a checkp
   const pace = new CheckpointPace();
   const budgets = Array.from({ length: 9 }, () => {
     pace.hindered("busy", 0);
-    return pace.lockBudgetMs;
+    return pace.lockBudgetMs(1);
   });
   expect(budgets).toEqual([20, 40, 80, 160, 320, 640, 1_000, 1_000, 1_000]);
   pace.hindered("partial", 5_000);
   pace.completed(5_001);
-  expect([pace.lockBudgetMs, pace.isFree(5_001)]).toEqual([10, true]);
+  expect([pace.lockBudgetMs(1), pace.isFree(5_001)]).toEqual([10, true]);
+});
+
+test("the attempt for the write lock is longer, the longer the WAL is", () => {
+  const pace = new CheckpointPace();
+  expect([0.1, 1, 2.5, 4, 100].map((share) => pace.lockBudgetMs(share))).toEqual([10, 10, 25, 40, 40]);
 });

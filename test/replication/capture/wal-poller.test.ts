@@ -127,3 +127,41 @@ describe("poll of a written WAL", () => {
     expect(poller.isRequested).toBe(false);
   });
 });
+
+describe("checkpointAhead", () => {
+  test("checkpoints a WAL of a quarter of its length, and leaves a shorter one", async () => {
+    const { path, app } = await walDatabase();
+    const { env } = recordingEnv();
+    const config = configWith({ sync: { walSyncIntervalMs: 0, minCheckpointPageCount: 40 } }, CAPTURES_ONLY);
+    const conditions = { raise() {}, clear() {} };
+    const context = { env, config, conditions, emit: () => {} } as unknown as WatchContext;
+    const poller = new WalPoller("app", context);
+    const target = { path, name: "app", paths: stateFolderOf(path) };
+    const { live, anchor: due } = await attach(target, new MemoryStore(), env);
+    try {
+      await anchor(live, due!.before, env);
+      await app.must("INSERT INTO t VALUES (20)");
+      const short = live.pin.walIndex()!;
+      expect([short.mxFrame < 10, poller.checkpointAhead(live, env.monotonicMs())]).toEqual([true, true]);
+      expect(live.pin.walIndex()!.backfilled).toBe(short.backfilled);
+      const txid = live.state!.txid;
+      for (let row = 0; row < 20; row++) await app.must(`INSERT INTO t VALUES (${100 + row})`);
+      expect(poller.checkpointAhead(live, env.monotonicMs())).toBe(true);
+      const { mxFrame, backfilled } = live.pin.walIndex()!;
+      expect([mxFrame >= 20, backfilled]).toEqual([true, mxFrame]);
+      expect(live.state!.txid).toBe((txid + 1) as typeof txid);
+    } finally {
+      live.pin.close();
+    }
+  });
+
+  test("of a database with a released pin has nothing to do", async () => {
+    const { path } = await walDatabase();
+    const { env } = recordingEnv();
+    const poller = new WalPoller("app", { env, config: CAPTURES_ONLY } as unknown as WatchContext);
+    const pin = pinned(path);
+    pin.release();
+    const live = { path, pin, state: null, pending: [] } as unknown as LiveDatabase;
+    expect(poller.checkpointAhead(live, env.monotonicMs())).toBe(true);
+  });
+});

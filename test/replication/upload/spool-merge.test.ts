@@ -6,7 +6,12 @@ import type { Txid } from "../../../src/format/types.ts";
 import { loadSpool } from "../../../src/local/spool.ts";
 import { readState } from "../../../src/local/state.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import { mergeLong, mergePending, planMerge } from "../../../src/replication/upload/spool-merge.ts";
+import {
+  extendMerge,
+  mergeLong,
+  mergePending,
+  planMerge,
+} from "../../../src/replication/upload/spool-merge.ts";
 import { uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { listObjects } from "../../../src/storage/bucket/catalog.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
@@ -164,6 +169,16 @@ test("mergeLong changes nothing when a capture has come since the plan", async (
   await mergeLong(live, plan, recordingEnv().env);
   expect(live.pending.length).toBe(9);
   expect(await uploadAndJudge(reloaded(live), history)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+});
+
+test("extendMerge adds the captures since the plan, so that the merge reaches to the newest", async () => {
+  const { live, history } = spooledHistory(8);
+  const plan = planMerge(live, 2)!;
+  captureNext(live, history);
+  captureNext(live, history);
+  await mergeLong(live, extendMerge(live, plan), recordingEnv().env);
+  expect(live.pending.map(({ minTxid, maxTxid }) => `${minTxid}-${maxTxid}`)).toEqual(["1-1", "2-2", "3-10"]);
+  expect(await uploadAndJudge(reloaded(live), history)).toEqual([1, 2, 10]);
 });
 
 test("mergeLong changes nothing when its sources were merged since the plan", async () => {

@@ -188,7 +188,7 @@ describe("a hard link", () => {
   }, 60_000);
 });
 
-test("a connection by a hard link that comes and goes just before the watch ends loses no commit", async () => {
+test("a connection by a hard link that ends just before the watch loses no commit", async () => {
   const { path, app } = await newDatabase();
   await app.close();
   linkSync(path, `${path}.link`);
