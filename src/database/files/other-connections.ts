@@ -102,7 +102,7 @@ export function findOtherConnections(
 
 /** One query, with the -shm that is at the path now. */
 function queryAt(path: string, databaseFd: number, database: FileIdentity): OtherConnections {
-  const shmFd = openShmOrNull(`${path}-shm`);
+  const shmFd = openShmOrNull(path);
   try {
     const users = otherConnectionsOf(databaseFd, shmFd);
     if (!users.isWalIndexShared || shmFd === null) return users;
@@ -114,13 +114,14 @@ function queryAt(path: string, databaseFd: number, database: FileIdentity): Othe
 }
 
 /**
- * Opens the -shm; null when it is missing, or when walrust may not open it and so cannot share it.
+ * Opens the -shm of a database; null when it is missing, or when walrust may not open it and so cannot share
+ * it.
  * @throws WalrustError code "database" or "database-busy" when something else fails: not having looked is no
  *   evidence
  */
-function openShmOrNull(path: string): number | null {
+export function openShmOrNull(path: string): number | null {
   try {
-    return openDescriptor(path);
+    return openDescriptor(`${path}-shm`);
   } catch (error) {
     const { cause } = error as WalrustError;
     if (cause === undefined || UNSHARED.has(systemCode(cause) ?? "")) return null;

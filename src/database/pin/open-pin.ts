@@ -6,12 +6,18 @@
 import { existsSync } from "node:fs";
 import type { Env } from "../../env.ts";
 import type { Condition } from "../../errors.ts";
-import { closeDescriptor, descriptorIdentity, openDescriptor } from "../files/descriptors.ts";
+import {
+  closeDescriptor,
+  descriptorIdentity,
+  type FileIdentity,
+  openDescriptor,
+} from "../files/descriptors.ts";
 import { fileAliasesOf } from "../files/file-aliases.ts";
 import {
   type ConfirmationWaits,
   findOtherConnections,
   type OtherConnections,
+  openShmOrNull,
   PATIENT,
 } from "../files/other-connections.ts";
 import { readWalIndexOrNull } from "../files/shm.ts";
@@ -77,31 +83,35 @@ export function pinModeOf(
   }
 }
 
-/** Whether the -wal that the shared wal-index belongs to is gone. */
+/**
+ * Whether the -wal that the shared wal-index belongs to is gone. Each reading opens the -shm again: the last
+ * close of an application deletes both files, and its next connection makes new ones.
+ */
 function isWalGone(path: string, { isWalIndexShared }: OtherConnections, env: Env): boolean {
-  if (!isWalIndexShared || !existsSync(`${path}-shm`)) return false;
+  if (!isWalIndexShared) return false;
   const databaseFd = openDescriptor(path);
   const database = descriptorIdentity(databaseFd);
   try {
-    const shmFd = openDescriptor(`${path}-shm`);
-    try {
-      return hasFramesWithoutWal(path, shmFd, env);
-    } finally {
-      closeDescriptor(database, shmFd);
+    for (let time = 0; time < CONFIRMATIONS; time++) {
+      if (time > 0) env.sleepSync(CONFIRM_MS);
+      if (!hasFramesWithoutWal(path, database)) return false;
     }
+    return true;
   } finally {
     closeDescriptor(database, databaseFd);
   }
 }
 
-/** Whether several readings of a wal-index all list frames that no -wal at the path holds. */
-function hasFramesWithoutWal(path: string, shmFd: number, env: Env): boolean {
-  for (let time = 0; time < CONFIRMATIONS; time++) {
-    if (time > 0) env.sleepSync(CONFIRM_MS);
+/** Whether the wal-index at the path lists frames that no -wal at the path holds. */
+function hasFramesWithoutWal(path: string, database: FileIdentity): boolean {
+  const shmFd = openShmOrNull(path);
+  if (shmFd === null) return false;
+  try {
     const index = readWalIndexOrNull(shmFd);
     // A restart writes the new header of the WAL before the wal-index lists a frame of it.
     if (index === null || index.mxFrame === 0) return false;
-    if (walEndOfIndexOrNull(`${path}-wal`, index) !== null) return false;
+    return walEndOfIndexOrNull(`${path}-wal`, index) === null;
+  } finally {
+    closeDescriptor(database, shmFd);
   }
-  return true;
 }

@@ -5,6 +5,7 @@
 import { afterEach, expect, test } from "bun:test";
 import {
   closeSync,
+  copyFileSync,
   existsSync,
   linkSync,
   mkdirSync,
@@ -21,7 +22,7 @@ import {
   descriptorIdentity,
   openDescriptor,
 } from "../../../src/database/files/descriptors.ts";
-import { SHARED_LENGTH, SHARED_START } from "../../../src/database/files/lock-bytes.ts";
+import { DEAD_MAN_BYTE, SHARED_LENGTH, SHARED_START } from "../../../src/database/files/lock-bytes.ts";
 import { lockShared, unlock } from "../../../src/database/files/ofd-lock.ts";
 import {
   findOtherConnections,
@@ -128,6 +129,28 @@ test("an application that makes its -shm anew while it is looked for shares the 
   }
   renameSync(aside, `${path}-shm`);
   await app.close();
+});
+
+test("Pin.open pins a database whose application deletes -wal and -shm by its last close meanwhile", async () => {
+  const { path, app } = await walDatabase();
+  copyFileSync(`${path}-shm`, `${path}.shm`);
+  await app.close();
+  // As the last close has it between the two deletions.
+  renameSync(`${path}.shm`, `${path}-shm`);
+  const fds = [openDescriptor(path), openDescriptor(`${path}-shm`)] as const;
+  const database = descriptorIdentity(fds[0]);
+  lockShared(fds[0], SHARED_START, SHARED_LENGTH);
+  lockShared(fds[1], DEAD_MAN_BYTE, 1);
+  let pauses = 0;
+  const sleepSync = (): void => {
+    if (++pauses > 1) return;
+    rmSync(`${path}-shm`);
+    closeDescriptor(database, fds[1]);
+    closeDescriptor(database, fds[0]);
+  };
+  const { pin, condition } = openPin(path, { ...env, sleepSync });
+  expect([pin.isLockless, condition, pauses]).toEqual([false, null, 1]);
+  pin.close();
 });
 
 test("opening a database whose users have another wal-index creates no file and takes no lock", async () => {
