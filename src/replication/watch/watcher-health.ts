@@ -8,7 +8,7 @@ import { Backoff } from "../../storage/contract/backoff.ts";
 import { type Circuit, isSuspension } from "../../storage/contract/circuit.ts";
 import { Trouble } from "../../storage/contract/trouble.ts";
 import { STORE_SILENT } from "../../storage/network/reachability-monitor.ts";
-import type { Captured } from "../capture/live-database.ts";
+import type { Captured, LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { Snapshots } from "../upkeep/snapshots.ts";
 import type { CircuitOutages } from "./own-context.ts";
@@ -248,7 +248,7 @@ export class WatcherHealth {
       retryCount: this.breaker?.retryCount ?? 0,
       nextSnapshotTimeMs: live === null ? null : snapshots.nextTimeMs(),
       lagMs: Math.round(Math.max(0, this.#lagMs(captured))),
-      walFrames: live?.pin.walIndex()?.mxFrame ?? null,
+      walFrames: live === null ? null : walFramesOrNull(live),
       writer: captured?.state?.writer ?? null,
       circuit: this.circuit,
       failure: failure && { code: failure.code, message: failure.message, hint: failure.hint ?? null },
@@ -278,6 +278,15 @@ export class WatcherHealth {
     this.#oldest ??= new OldestPending();
     const oldestMs = this.#oldest.timeMs(captured, env.nowMs()) ?? env.nowMs();
     return Math.max(blockedMs, env.nowMs() - oldestMs);
+  }
+}
+
+/** The length of the WAL; null when the system refuses to read it, which the next look reports. */
+function walFramesOrNull({ pin }: Pick<LiveDatabase, "pin">): number | null {
+  try {
+    return pin.walIndex()?.mxFrame ?? null;
+  } catch {
+    return null;
   }
 }
 

@@ -2,9 +2,10 @@
  * The parts that each database has for itself: its options, its circuit breaker, its status, and its time to
  * drain.
  */
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { existsSync, rmSync } from "node:fs";
 import { dirname } from "node:path";
+import { Pin } from "../../../src/database/pin/pin.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import type { Validation } from "../../../src/replication/context/watch-events.ts";
 import { breakerOf } from "../../support/config.ts";
@@ -135,6 +136,22 @@ describe("the status of a database", () => {
     expect(run.status("one")).toMatchObject({ uploadedTxid: 3, lagMs: 0, failure: null });
     await run.stop();
     await app.close();
+  });
+
+  // Seed 332 of the simulator: one -shm that could not be read was an error of the whole status.
+  test("is whole when the wal-index cannot be read", async () => {
+    const one = await tenant("one");
+    const run = await new FleetRun([one], new MemoryStore()).watching();
+    await run.uploaded(1, "one");
+    const reading = spyOn(Pin.prototype, "walIndex").mockImplementation(() => {
+      throw new Error("EIO");
+    });
+    try {
+      expect(run.status("one")).toMatchObject({ txid: 1, uploadedTxid: 1, walFrames: null });
+    } finally {
+      reading.mockRestore();
+    }
+    await run.stop();
   });
 
   test("lags while capture is impossible, and no longer afterwards without a commit", async () => {
