@@ -131,7 +131,7 @@ test("an application that makes its -shm anew while it is looked for shares the 
   await app.close();
 });
 
-test("Pin.open pins a database whose application deletes -wal and -shm by its last close meanwhile", async () => {
+test("Pin.open pins beside a last close that deletes -wal and -shm meanwhile", async () => {
   const { path, app } = await walDatabase();
   copyFileSync(`${path}-shm`, `${path}.shm`);
   await app.close();
