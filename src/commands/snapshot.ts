@@ -15,6 +15,7 @@ import {
   type SnapshotResult,
   snapshotOnce,
 } from "../replication/upkeep/snapshot-once.ts";
+import { namesakeOrNull } from "../replication/watch/namesake.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import { meteredStore } from "../storage/guard/metered-store.ts";
 import { Semaphore } from "../storage/guard/semaphore.ts";
@@ -53,6 +54,10 @@ export const snapshotVerb: Verb = {
       const folders = runtimeFolders(invocation);
       const isNew = readState(target.paths).kind === "none";
       const asked = await askWatchOrNull(target.paths.folder, request, invocation, folders);
+      if (asked === null) {
+        const namesake = await namesakeOrNull(target, { location: store.location, env, folders }, signal);
+        if (namesake !== null) throw namesake;
+      }
       const result = (asked as SnapshotResult | null) ?? (await takeSnapshot(invocation, target, store));
       const durationMs = Math.round(env.monotonicMs() - startedMs);
       if (isNew && asked === null) await warnOfUncheckable([target], { env, signal });

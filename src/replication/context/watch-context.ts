@@ -2,7 +2,9 @@
  * The objects and settings that all watched databases of one process share, and the context of each database.
  */
 import type { ReplicationConfig } from "../../config/config.ts";
+import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
+import type { WalrustError } from "../../errors.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { OutageProbe } from "../../storage/guard/outage-probe.ts";
 import type { PutLimiter } from "../../storage/guard/put-limiter.ts";
@@ -47,6 +49,10 @@ export interface SharedContext {
   readonly emit: (event: WatchEvent) => void;
   /** Reports the bytes of the image of a database that were read for an anchor so far, of all. */
   readonly onImage?: ((database: string, doneBytes: number, totalBytes: number) => void) | undefined;
+  /**
+   * Finds another process that replicates another file to the name of a database. Absent: none is searched.
+   */
+  readonly namesakeOrNull?: (target: AttachTarget, signal: AbortSignal) => Promise<WalrustError | null>;
   /** Conditions of the store that all databases share. */
   readonly storeConditions: Conditions;
   /** Finds the end of an outage for all databases at once. */

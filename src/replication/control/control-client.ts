@@ -78,7 +78,33 @@ export async function askEveryWatch(
   folders = RuntimeFolders.standard(),
   stateFolders: readonly string[] = [],
 ): Promise<WatchAnswer[]> {
-  const asked = announcedSockets(folders, stateFolders).map(async (socket): Promise<WatchAnswer | null> => {
+  return await askSockets(announcedSockets(folders, stateFolders), request, asker);
+}
+
+/**
+ * Asks the watches of other processes that have announced that they replicate `name` to `destination`.
+ * @param destination `ObjectStore.location`
+ */
+export async function askWatchesOfName(
+  destination: string,
+  name: string,
+  request: WatchRequest,
+  asker: Asker,
+  folders = RuntimeFolders.standard(),
+): Promise<WatchAnswer[]> {
+  const found = announcementsByName(destination, name, folders).map(announcedSocketOrNull);
+  const sockets = new Set(found.filter((socket) => socket !== null));
+  const others = [...sockets].filter((socket) => pidOfSocket(socket) !== process.pid);
+  return others.length === 0 ? [] : await askSockets(others, request, asker);
+}
+
+/** Asks the watches at some sockets, beside each other. */
+async function askSockets(
+  sockets: readonly string[],
+  request: WatchRequest,
+  asker: Asker,
+): Promise<WatchAnswer[]> {
+  const asked = sockets.map(async (socket): Promise<WatchAnswer | null> => {
     const pid = pidOfSocket(socket);
     try {
       const result = await askOrNull(socket, request, asker);

@@ -61,6 +61,7 @@ export type AttachmentContext = Pick<
   | "emit"
   | "onImage"
   | "conditions"
+  | "namesakeOrNull"
 >;
 
 /** An anchor that has to be made before anything else is captured. */
@@ -202,6 +203,8 @@ export class Attachment {
       // Hundreds may wait: each leaves the others a turn.
       if (attaches.isContended) await env.turn();
       until.throwIfAborted();
+      const namesake = await this.context.namesakeOrNull?.(this.target, until);
+      if (namesake) throw namesake;
       const { hasUnseenCommits } = this.poller;
       return attach(this.target, store, env, { files: this.#knownFiles, hasUnseenCommits, writers });
     };

@@ -27,6 +27,7 @@ import { Backlog } from "../upload/backlog.ts";
 import { CreateOnlyProbe } from "../upload/create-only-probe.ts";
 import { enforceSpoolBudget, overShare } from "../upload/spool-limit.ts";
 import { Fleet, type WatchResult } from "./fleet.ts";
+import { namesakeOrNull } from "./namesake.ts";
 import { WakeUps } from "./wake-ups.ts";
 import { WatchControl } from "./watch-control.ts";
 import { WatchReport } from "./watch-report.ts";
@@ -124,6 +125,7 @@ export async function watch(
     report.observe(event);
     input.emit(event);
   };
+  const search = { location: store.location, env, folders: input.runtimeFolders };
   const context: SharedContext = {
     outage: new OutageProbe(env, head, signal),
     store,
@@ -135,6 +137,7 @@ export async function watch(
     onImage: input.onImage,
     puts: input.puts,
     storeConditions,
+    namesakeOrNull: (target, until) => namesakeOrNull(target, search, until),
     stopping: signal,
     anchors: new Semaphore(ANCHORS_AT_ONCE),
     attaches: new Semaphore(ATTACHES_AT_ONCE),

@@ -8,7 +8,7 @@ import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { copyFolderOf } from "../../support/histories/copied-folder.ts";
 import { assertSameBytes, checkpoint } from "../../support/histories/database-files.ts";
-import { mustWalrust } from "../../support/processes/binary.ts";
+import { mustWalrust, runWalrust } from "../../support/processes/binary.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { newDestination } from "../../support/servers/destinations.ts";
 import { tempFolder } from "../../support/temp.ts";
@@ -34,9 +34,11 @@ test("watch of two copies of a folder: one ends with 4 each time, and one histor
   await first.waitForTxid(1);
   expect(await first.stop()).toBe(0);
   const copy = copyFolderOf(path);
+  // As on another machine: on one machine, a watch sees the other and refuses to start.
+  const elsewhere = { env: { XDG_RUNTIME_DIR: tempFolder("elsewhere") } };
 
   const original = await WatchProcess.start(words(path));
-  const copied = await WatchProcess.start(words(copy));
+  const copied = await WatchProcess.start(words(copy), elsewhere);
   for (const watch of [original, copied]) {
     await watch.waitFor("watching", () => watch.eventsOf("watching").length > 0);
   }
@@ -46,7 +48,7 @@ test("watch of two copies of a folder: one ends with 4 each time, and one histor
   commit(copy, "in the copy");
   expect(await copied.exit()).toBe(4);
   for (let restart = 1; restart <= 2; restart++) {
-    const again = await WatchProcess.start(words(copy));
+    const again = await WatchProcess.start(words(copy), elsewhere);
     expect([await again.exit(), again.uploads()]).toEqual([4, []]);
     expect(again.stderr).toContain("was stopped because of another writer");
     expect(again.stderr).toContain(`remove ${join(dirname(copy), ".app.db-walrust")} and start again`);
@@ -60,4 +62,25 @@ test("watch of two copies of a folder: one ends with 4 each time, and one histor
   await mustWalrust(["restore", "app", "-o", restored, ...destination.words]);
   checkpoint(path);
   assertSameBytes(restored, path);
+});
+
+test("watch and snapshot refuse a name that a watch has for another file, until that one ends", async () => {
+  const destination = await newDestination("file");
+  const [one, two] = ["one", "two"].map((name) => join(tempFolder(name), "app.db")) as [string, string];
+  for (const path of [one, two]) commit(path, "before");
+  const first = await WatchProcess.start([one, ...destination.words, ...FLAGS]);
+  await first.waitForTxid(1);
+  const refused = await WatchProcess.start([two, ...destination.words, ...FLAGS]);
+  expect([await refused.exit(), refused.uploads()]).toEqual([3, []]);
+  expect(refused.stderr).toContain(`as app: the watch with pid ${first.pid} replicates ${one} there`);
+  const snapshot = await runWalrust(["snapshot", two, ...destination.words]);
+  expect([snapshot.exitCode, snapshot.stderr]).toEqual([3, expect.stringContaining(`pid ${first.pid} `)]);
+  const doctor = await runWalrust(["doctor", two, ...destination.words]);
+  expect([doctor.exitCode, doctor.stdout]).toEqual([3, expect.stringContaining(`pid ${first.pid} `)]);
+  commit(one, "not disturbed");
+  await first.waitForTxid(2);
+  expect(await first.stop()).toBe(0);
+  const second = await WatchProcess.start([two, ...destination.words, ...FLAGS]);
+  await second.waitFor("watching", () => second.eventsOf("watching").length > 0);
+  expect(await second.stop()).toBe(0);
 });
