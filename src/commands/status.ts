@@ -4,7 +4,7 @@
 import { STATUS_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import { printJson, printText } from "./shared/output.ts";
-import { askOwnWatches, chosenLocationOrNull } from "./shared/own-watches.ts";
+import { askOwnWatches, chosenLocationOrNull, silentHolders } from "./shared/own-watches.ts";
 import { settingsOf, USAGE_EXIT, type Verb } from "./shared/verb.ts";
 import { HEALTH_EXITS, judgeWatches } from "./status/judged-watches.ts";
 import { statusJson } from "./status/status-json.ts";
@@ -38,10 +38,12 @@ export const statusVerb: Verb = {
     const { all: isWhole } = settingsOf(invocation, STATUS_OPTIONS);
     const names = words.positionals;
     const location = await chosenLocationOrNull(invocation);
-    const judged = judgeWatches(await askOwnWatches(invocation, { verb: "status" }), { names, location });
-    if (isJson) printJson(statusJson(judged));
+    const answers = await askOwnWatches(invocation, { verb: "status" });
+    const judged = judgeWatches(answers, { names, location });
+    const silent = names.length > 0 ? [] : await silentHolders(invocation, answers);
+    if (isJson) printJson(statusJson(judged, silent));
     else {
-      const options = { nowMs: env.nowMs(), isWhole: isWhole || names.length > 0 };
+      const options = { nowMs: env.nowMs(), isWhole: isWhole || names.length > 0, silent };
       printText(statusLines(judged, options).join("\n"));
     }
     return HEALTH_EXITS[judged.health];

@@ -3,11 +3,15 @@
  */
 import { resolveOptions } from "../../config/resolve.ts";
 import { STORE_OPTIONS } from "../../config/settings/settings.ts";
+import { usersOfFiles } from "../../database/files/file-users.ts";
+import { type HostLockHolder, hostLockHolderOrNull } from "../../database/files/host-lock-holder.ts";
 import { DatabaseFinder } from "../../discovery/finder.ts";
 import { databasePathsIn } from "../../local/folders/state-home.ts";
 import { type LocalPlaces, stateHomeOf } from "../../local/places.ts";
+import { announcedPaths } from "../../replication/control/announcements.ts";
 import { askEveryWatch, type WatchAnswer } from "../../replication/control/control-client.ts";
 import type { WatchRequest } from "../../replication/control/control-request.ts";
+import type { WatchStatus } from "../../replication/watch/watch-report.ts";
 import { localPlaces, runtimeFolders } from "./local-places.ts";
 import { openDestination } from "./open-destination.ts";
 import type { Invocation } from "./verb.ts";
@@ -18,18 +22,44 @@ const ANSWER_LIMIT_MS = 15_000;
 /**
  * Asks all watches of this user beside each other.
  * @param answerLimitMs a watch that has not answered by then counts as hanging
+ * @param morePaths databases that may name a socket outside the runtime folders, beside the known ones
  * @returns their answers, by process id
  */
 export async function askOwnWatches(
   invocation: Invocation,
   request: WatchRequest,
   answerLimitMs = ANSWER_LIMIT_MS,
+  morePaths: readonly string[] = [],
 ): Promise<WatchAnswer[]> {
   const { env, signal } = invocation;
   const places = localPlaces(invocation);
-  const stateFolders = (await knownPaths(invocation, places)).map((path) => places.of(path).paths.folder);
+  const paths = new Set([...(await knownPaths(invocation, places)), ...morePaths]);
+  const stateFolders = [...paths].map((path) => places.of(path).paths.folder);
   const asker = { env, signal, answerLimitMs };
   return await askEveryWatch(request, asker, runtimeFolders(invocation), stateFolders);
+}
+
+/**
+ * Databases of this machine that another walrust has while none of the answers is about them.
+ * @param answers of all watches of this user
+ */
+export async function silentHolders(
+  invocation: Invocation,
+  answers: readonly WatchAnswer[],
+): Promise<HostLockHolder[]> {
+  const told = answers.flatMap(({ result }) => (result as WatchStatus | null)?.databases ?? []);
+  const toldPaths = new Set(told.map(({ path }) => path));
+  const announced = announcedPaths(runtimeFolders(invocation));
+  const known = new Set([...(await knownPaths(invocation, localPlaces(invocation))), ...announced]);
+  const paths = [...known].filter((path) => !toldPaths.has(path)).sort();
+  if (paths.length === 0) return [];
+  const users = usersOfFiles(paths);
+  // A watch that does not answer at its socket is reported for all of its databases.
+  const silentPids = new Set(answers.filter(({ error }) => error !== null).map(({ pid }) => pid));
+  return paths.flatMap((path) => {
+    const holder = hostLockHolderOrNull(path, users.get(path) ?? []);
+    return holder === null || silentPids.has(holder.pid ?? 0) ? [] : [holder];
+  });
 }
 
 /** The databases that may name a socket outside the runtime folders: of walrust.toml and the state home. */

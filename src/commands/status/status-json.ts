@@ -1,11 +1,28 @@
 /**
  * The document that `status --json` prints. Keys are only ever added.
  */
+import { type HostLockHolder, silentHolderError } from "../../database/files/host-lock-holder.ts";
 import type { JudgedDatabase, JudgedWatch, JudgedWatches } from "./judged-watches.ts";
 
-/** The judged watches as a JSON document. */
-export function statusJson({ health, watches, absent }: JudgedWatches): unknown {
-  return { status: health, watches: watches.map(watchJson), not_watched: absent };
+/**
+ * The judged watches as a JSON document.
+ * @param silent databases that a walrust has while no watch answers for them
+ */
+export function statusJson(
+  { health, watches, absent }: JudgedWatches,
+  silent: readonly HostLockHolder[] = [],
+): unknown {
+  return {
+    status: health,
+    watches: watches.map(watchJson),
+    not_watched: absent,
+    silent: silent.map(silentJson),
+  };
+}
+
+function silentJson(holder: HostLockHolder): unknown {
+  const { message, hint = null } = silentHolderError(holder);
+  return { path: holder.path, pid: holder.pid, message, hint };
 }
 
 function watchJson({ pid, health, reasons, remedies, status, problem, databases }: JudgedWatch): unknown {

@@ -1,6 +1,7 @@
 /**
  * Prints the judged watches for a terminal: the problems with their remedies first, then one table a watch.
  */
+import { type HostLockHolder, silentHolderError } from "../../database/files/host-lock-holder.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
 import { countOf, formatBytes, tableLines } from "../shared/output.ts";
 import type { JudgedDatabase, JudgedWatch, JudgedWatches } from "./judged-watches.ts";
@@ -20,6 +21,8 @@ export interface TextOptions {
   readonly nowMs: number;
   /** Whether every database is listed, however many. */
   readonly isWhole: boolean;
+  /** Databases that a walrust has while no watch answers for them. */
+  readonly silent?: readonly HostLockHolder[];
 }
 
 /** The lines of all watches. */
@@ -43,7 +46,17 @@ export function statusLines(judged: JudgedWatches, options: TextOptions): string
       "  `walrust status` without a name lists the databases of all watches",
     ]);
   }
+  if (options.silent?.length) parts.push(silentLines(options.silent));
   return parts.flatMap((lines, index) => (index === 0 ? lines : ["", ...lines]));
+}
+
+/** One entry for each process, with its first database. */
+function silentLines(silent: readonly HostLockHolder[]): string[] {
+  return [...Map.groupBy(silent, ({ pid }) => pid).values()].flatMap((same) => {
+    const { message, hint } = silentHolderError(same[0]!);
+    const more = same.length > 1 ? ` (and ${same.length - 1} more)` : "";
+    return [`${oneLine(message)}${more}.`, `  ${oneLine(hint ?? "")}`];
+  });
 }
 
 function watchLines(watch: JudgedWatch, options: TextOptions): string[] {

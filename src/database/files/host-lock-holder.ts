@@ -1,0 +1,69 @@
+/**
+ * Finds out whether another walrust has a database, and which process that may be. A query; takes no lock.
+ */
+import { readFileSync } from "node:fs";
+import { WalrustError } from "../../errors.ts";
+import { closeDescriptor, descriptorIdentity, openDescriptor } from "./descriptors.ts";
+import type { FileUser } from "./file-users.ts";
+import { HOST_LOCK_BYTE } from "./lock-bytes.ts";
+import { isLockedByOther, ofdLocksSupported } from "./ofd-lock.ts";
+
+/** The name of the executable. */
+const COMMAND = "walrust";
+
+/** The walrust that holds the host lock of a database. */
+export interface HostLockHolder {
+  readonly path: string;
+  /** Null when the process belongs to another user or to another container. */
+  readonly pid: number | null;
+  /** A signal or a debugger has stopped the process. */
+  readonly isStopped: boolean;
+}
+
+/**
+ * The walrust that has the database at `path`, or null. A file that cannot be opened counts as free.
+ * @param users the processes that have the database open
+ */
+export function hostLockHolderOrNull(path: string, users: readonly FileUser[]): HostLockHolder | null {
+  if (!isHostLocked(path)) return null;
+  const pid = users.find(({ command }) => command === COMMAND)?.pid ?? null;
+  return { path, pid, isStopped: pid !== null && isStopped(pid) };
+}
+
+function isHostLocked(path: string): boolean {
+  if (!ofdLocksSupported()) return false;
+  let fd: number;
+  try {
+    fd = openDescriptor(path);
+  } catch (error) {
+    if (error instanceof WalrustError) return false;
+    throw error;
+  }
+  try {
+    return isLockedByOther(fd, HOST_LOCK_BYTE, 1, "exclusive");
+  } finally {
+    closeDescriptor(descriptorIdentity(fd), fd);
+  }
+}
+
+/** The state is the first field after the name, which is in brackets and may hold any character. */
+function isStopped(pid: number): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return /^\) [Tt]/.test(stat.slice(stat.lastIndexOf(")")));
+  } catch {
+    // The process has ended.
+    return false;
+  }
+}
+
+/** The error for a database that a walrust has while no watch answers for it. */
+export function silentHolderError({ path, pid, isStopped }: HostLockHolder): WalrustError {
+  const who = pid === null ? "A walrust" : `The walrust with pid ${pid}`;
+  const message = `${who} has ${path}, and no watch of this user answers for it`;
+  const hint = isStopped
+    ? `It was stopped: let it go on (kill -CONT ${pid}), or end it (kill -KILL ${pid}) and start it again`
+    : "Run this as the user of that walrust. If it is a watch of this user, it hangs or has no folder for " +
+      "its socket: set XDG_RUNTIME_DIR, or RuntimeDirectory= of its service, and restart it";
+  return new WalrustError("locked", message, { hint, context: { path } });
+}
