@@ -3,34 +3,43 @@
  * watches, each with what to do. It puts and deletes two probe objects, and changes nothing else.
  */
 import { type Config, resolveConfig } from "../config/config.ts";
+import { STATUS_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
 import { usersOfFiles } from "../database/files/file-users.ts";
 import { DatabaseFinder, type SearchResult } from "../discovery/finder.ts";
 import { NO_CONDITIONS } from "../errors.ts";
+import { acknowledgedTxid } from "../local/spooled-history.ts";
+import type { WatchAnswer } from "../replication/control/control-client.ts";
 import { NO_RETRY } from "../storage/contract/retry.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
+import { Semaphore } from "../storage/guard/semaphore.ts";
+import { checkBucket } from "./doctor/bucket-checks.ts";
 import { type Check, Checks, exitCodeOf } from "./doctor/check.ts";
 import { checkLines } from "./doctor/checks-text.ts";
 import { checkCredentials } from "./doctor/credential-checks.ts";
 import { checkDatabase } from "./doctor/database-checks.ts";
 import { checkDestination } from "./doctor/destination-checks.ts";
 import { checkMachine, machineFacts } from "./doctor/machine-checks.ts";
-import { checkWatches, watchOfOrNull } from "./doctor/watch-checks.ts";
+import type { WatchedDatabase } from "./doctor/replication-checks.ts";
+import { checkNamesakes, checkWatches, watchOfOrNull } from "./doctor/watch-checks.ts";
 import { localPlaces } from "./shared/local-places.ts";
 import { noDestination, openDestination } from "./shared/open-destination.ts";
 import { printJson, printText } from "./shared/output.ts";
 import { askOwnWatches } from "./shared/own-watches.ts";
-import { type Invocation, USAGE_EXIT, type Verb } from "./shared/verb.ts";
+import { type Invocation, settingsOf, USAGE_EXIT, type Verb } from "./shared/verb.ts";
+import { judgeWatches } from "./status/judged-watches.ts";
 
 /** Time after which a store that does not answer is reported as unreachable. */
 const STALL_MS = 5_000;
+/** Databases whose objects are listed beside each other. */
+const DATABASES_AT_ONCE = 8;
 
 /** The verb `doctor`. */
 export const doctorVerb: Verb = {
   name: "doctor",
   summary: "Check the destination, the databases, this machine and the running watches",
   usage: "[DATABASE…] [-b URL]",
-  options: [STORE_OPTIONS, STATE_OPTIONS],
+  options: [STATUS_OPTIONS, STORE_OPTIONS, STATE_OPTIONS],
   positionals: {
     name: "DATABASE",
     min: 0,
@@ -40,13 +49,17 @@ export const doctorVerb: Verb = {
   examples: [
     ["walrust doctor", "with ./walrust.toml"],
     ["walrust doctor app.db -b s3://my-bucket/vm1", "before the first watch"],
+    ["walrust doctor --all", "every database, also those with nothing to report"],
     ["walrust doctor --json", "every check, as JSON"],
   ],
   exitCodes: [
     [0, "no failure; there may be warnings"],
     USAGE_EXIT,
-    [3, "a database cannot be watched, or a watch does not answer; no worse failure"],
-    [4, "the destination is missing, unreachable, or refuses credentials or requests"],
+    [3, "a database cannot be watched or is unhealthy, or a watch does not answer; no worse failure"],
+    [
+      4,
+      "the destination is missing or unreachable, refuses requests, has lost objects or has another writer",
+    ],
   ],
   run: async (invocation) => {
     const checks = await runChecks(invocation);
@@ -54,7 +67,7 @@ export const doctorVerb: Verb = {
     if (invocation.isJson) {
       const isWarning = checks.some(({ status }) => status === "warning");
       printJson({ status: exit > 0 ? "failure" : isWarning ? "warning" : "ok", exit, checks });
-    } else printText(checkLines(checks).join("\n"));
+    } else printText(checkLines(checks, settingsOf(invocation, STATUS_OPTIONS).all).join("\n"));
     return exit;
   },
 };
@@ -69,11 +82,19 @@ async function runChecks(invocation: Invocation): Promise<Check[]> {
     const options = { paths: words.positionals, file: sources.file, destination, places };
     const found = await new DatabaseFinder(options, env).find();
     const { databases } = found;
-    const answers = await askOwnWatches(invocation, { verb: "status" });
+    const paths = databases.map(({ path }) => path);
+    const answers = await askOwnWatches(invocation, { verb: "status" }, undefined, paths);
     const watchPid = watchOfOrNull(answers, databases);
+    const isExpected =
+      store !== null &&
+      databases.some(({ paths, name }) => acknowledgedTxid(paths, { destination, name }) !== 0);
+    const ofDestination = await destinationChecks(store, invocation, isExpected);
+    const isReached = ofDestination.all.some(({ check, status }) => check === "reach" && status === "ok");
+    const watched = watchedByPath(answers);
     return [
-      ...(await destinationChecks(store, invocation)).all,
-      ...databaseChecks(found, store?.url ?? null, config),
+      ...ofDestination.all,
+      ...(await databaseChecks(found, { store, isReached, config, watched }, invocation)),
+      ...(store === null ? [] : checkNamesakes(answers, databases, store.location)),
       ...checkMachine(machineFacts(databases.length, config.cache.uploaderConcurrency, watchPid)).all,
       ...checkWatches(answers, databases).all,
     ];
@@ -90,6 +111,7 @@ function openStoreOnce(invocation: Invocation): ObjectStore {
 async function destinationChecks(
   store: ObjectStore | null,
   { sources, env, signal }: Invocation,
+  isExpected: boolean,
 ): Promise<Checks> {
   if (store === null) {
     const checks = new Checks("destination", null);
@@ -98,21 +120,47 @@ async function destinationChecks(
   }
   const keys = new Checks("destination", store.url);
   if (store.layout === "s3") checkCredentials(sources, keys);
-  const checks = await checkDestination(store, env, signal);
+  const checks = await checkDestination(store, env, signal, isExpected);
   keys.all.push(...checks.all);
   return keys;
 }
 
-function databaseChecks(found: SearchResult, destination: string | null, config: Config): Check[] {
+/** The databases of all watches that answer, by the path of the file. */
+function watchedByPath(answers: readonly WatchAnswer[]): ReadonlyMap<string, WatchedDatabase> {
+  const { watches } = judgeWatches(answers, { names: [], location: null });
+  const all = watches.flatMap(({ pid, databases }) =>
+    databases.map(({ reported, report, remedies }): [string, WatchedDatabase] => {
+      const { path, uploadedTxid, failure } = reported;
+      const { health, reasons } = report;
+      return [path, { pid, health, reasons, remedies, uploadedTxid, failureCode: failure?.code ?? null }];
+    }),
+  );
+  return new Map(all);
+}
+
+/** The surroundings of the databases. */
+interface Surroundings {
+  readonly store: ObjectStore | null;
+  /** Whether the destination is there and answers. */
+  readonly isReached: boolean;
+  readonly config: Config;
+  readonly watched: ReadonlyMap<string, WatchedDatabase>;
+}
+
+async function databaseChecks(
+  found: SearchResult,
+  { store, isReached, config, watched }: Surroundings,
+  { env, signal }: Invocation,
+): Promise<Check[]> {
   const { databases, missing, collisions, emptyGlobs, skipped } = found;
   const whole = new Checks("database", null);
   for (const error of [...collisions, ...emptyGlobs]) whole.failure("found", error);
-  for (const { message, hint } of skipped)
-    whole.warning(
-      "found",
-      message,
-      hint ?? "Repair the file or folder, or name the database in walrust.toml",
-    );
+  for (const error of skipped) {
+    const hint = error.hint ?? "Repair the file or folder, or name the database in walrust.toml";
+    // Databases may lie where the system lets walrust not look.
+    if (error.cause !== undefined) whole.failure("found", error);
+    else whole.warning("found", error.message, hint);
+  }
   const absent = missing.flatMap(({ path, error }) => {
     const checks = new Checks("database", path);
     checks.failure("found", error);
@@ -120,9 +168,20 @@ function databaseChecks(found: SearchResult, destination: string | null, config:
   });
   const users = usersOfFiles(databases.map(({ path }) => path));
   const { walTruncateThresholdPages } = config.sync;
-  const each = databases.flatMap((database) => {
-    const facts = { users: users.get(database.path) ?? [], destination, walTruncateThresholdPages };
-    return checkDatabase(database, facts).all;
-  });
-  return [...whole.all, ...absent, ...each];
+  const destination = store?.url ?? null;
+  const slots = new Semaphore(DATABASES_AT_ONCE);
+  const each = await Promise.all(
+    databases.map((database) =>
+      slots.run(async () => {
+        const own = { users: users.get(database.path) ?? [], watched: watched.get(database.path) ?? null };
+        const facts = { ...own, destination, walTruncateThresholdPages };
+        const checks = await checkDatabase(database, facts, env);
+        const isWatched = facts.watched !== null;
+        if (store !== null && isReached)
+          await checkBucket(database, { store, env, signal, isWatched }, checks);
+        return checks.all;
+      }, signal),
+    ),
+  );
+  return [...whole.all, ...absent, ...each.flat()];
 }

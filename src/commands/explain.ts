@@ -9,6 +9,7 @@ import { DatabaseFinder, type SearchResult } from "../discovery/finder.ts";
 import type { Env } from "../env.ts";
 import type { WalrustError } from "../errors.ts";
 import { estimateMonth } from "../forecast/estimate.ts";
+import { acknowledgedTxid } from "../local/spooled-history.ts";
 import { NO_RETRY } from "../storage/contract/retry.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import { type ExplainedDatabase, explainDatabase } from "./explain/explained-database.ts";
@@ -74,7 +75,7 @@ async function explain(invocation: Invocation): Promise<Explanation> {
     const finder = new DatabaseFinder(options, env);
     const result = await finder.find();
     const databases = result.databases.map((found) => explainDatabase(sources, config, found));
-    const storage = store === null ? null : await probeDestination(store, env);
+    const storage = store === null ? null : await probeDestination(store, env, isKnown(result, store));
     const rate = settingsOf(invocation, EXPLAIN_OPTIONS);
     return {
       configFile: sources.file?.shownPath ?? null,
@@ -89,6 +90,11 @@ async function explain(invocation: Invocation): Promise<Explanation> {
   } finally {
     await store?.close();
   }
+}
+
+/** Whether a database was replicated to the store before: a watch does not make its folder anew then. */
+function isKnown({ databases }: SearchResult, { url: destination }: ObjectStore): boolean {
+  return databases.some(({ paths, name }) => acknowledgedTxid(paths, { destination, name }) !== 0);
 }
 
 /** Opens the store without retries: explain reports an unreachable store at once. */

@@ -108,15 +108,19 @@ export function parentsDistrustOrNull(
  * @throws the system's error when the folder cannot be made
  */
 export function makeOwnFolder(folder: string, isChosen = false): string | null {
+  const distrust = ownFolderDistrustOrNull(folder, isChosen);
+  if (distrust !== null || existsSync(folder)) return distrust;
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return distrustOrNull(folder, inspectFolder, isChosen);
+}
+
+/** Why `makeOwnFolder` would not trust a folder, whether the folder exists or not; null: it would. */
+export function ownFolderDistrustOrNull(folder: string, isChosen = false): string | null {
   let present = folder;
   while (!existsSync(present)) present = dirname(present);
-  if (present !== folder) {
-    // The parents are judged as if a folder of ours existed already.
-    const distrust = parentsDistrustOrNull(`${present}/x`, inspectFolder, isChosen);
-    if (distrust !== null) return distrust;
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-  }
-  return distrustOrNull(folder, inspectFolder, isChosen);
+  if (present === folder) return distrustOrNull(folder, inspectFolder, isChosen);
+  // The parents are judged as if a folder of ours existed already.
+  return parentsDistrustOrNull(`${present}/x`, inspectFolder, isChosen);
 }
 
 /** Reads each folder once: for many folders that share their parents. */

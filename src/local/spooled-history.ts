@@ -3,7 +3,7 @@
  * position. For readers that do not have the database attached.
  */
 import { existsSync } from "node:fs";
-import { loadSpool, type SpoolFile } from "./spool.ts";
+import { loadSpool, type SpoolFile, uploadedTxidOf } from "./spool.ts";
 import { type DatabaseState, readState } from "./state.ts";
 import type { StateFolder } from "./state-folder.ts";
 
@@ -38,4 +38,19 @@ export function readSpooledHistoryOrNull(
   if (state.destination !== owner.destination || state.name !== owner.name) return null;
   const spool = loadSpool(paths.spoolFolder, state.txid, state.chain, mayRemove);
   return { state, isOfOtherBoot, pending: spool.kind === "pending" ? spool.files : null };
+}
+
+/**
+ * The newest TXID that the bucket of `owner` has acknowledged, as far as this machine knows; 0: none.
+ * "unknown" when the local state or its captured files are lost.
+ */
+export function acknowledgedTxid(paths: StateFolder, owner: HistoryOwner): number | "unknown" {
+  const reading = readState(paths);
+  if (reading.kind === "lost" || reading.kind === "refused") return "unknown";
+  if (reading.kind === "none") return 0;
+  const { txid, chain, destination, name } = reading.state;
+  if (destination !== owner.destination || name !== owner.name) return 0;
+  if (!existsSync(paths.spoolFolder)) return txid;
+  const spool = loadSpool(paths.spoolFolder, txid, chain, false);
+  return spool.kind === "pending" ? uploadedTxidOf(txid, spool.files) : "unknown";
 }

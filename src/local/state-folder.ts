@@ -4,7 +4,7 @@
  */
 import { basename, dirname, join } from "node:path";
 import { systemCode, WalrustError } from "../errors.ts";
-import { makeOwnFolder } from "./folder-trust.ts";
+import { makeOwnFolder, ownFolderDistrustOrNull } from "./folder-trust.ts";
 import { closeFolderToOthers, readOwnOrNull, replaceOwn, sweepTemps } from "./own-file.ts";
 
 /** Paths of the local files of one database. */
@@ -97,6 +97,15 @@ export function createStateFolder(paths: StateFolder, databasePath?: string): vo
       cause: error,
     });
   }
+}
+
+/** The error of `createStateFolder` for folders that cannot be trusted, or null. Makes nothing. */
+export function stateFolderRefusalOrNull({ folder, spoolFolder, chosen }: StateFolder): WalrustError | null {
+  for (const one of [folder, spoolFolder]) {
+    const distrust = ownFolderDistrustOrNull(one, chosen?.includes(one));
+    if (distrust !== null) return untrusted(one, distrust);
+  }
+  return null;
 }
 
 function untrusted(folder: string, distrust: string): WalrustError {

@@ -8,6 +8,7 @@ import {
   type FolderFacts,
   folderDistrustOrNull,
   makeOwnFolder,
+  ownFolderDistrustOrNull,
   parentDistrustOrNull,
   parentsDistrustOrNull,
   type Trustees,
@@ -114,6 +115,19 @@ describe("distrustOrNull", () => {
     expect(existsSync(join(top, "a", "x"))).toBe(false);
     writeFileSync(join(top, "file"), "");
     expect(makeOwnFolder(join(top, "file"))).toContain("no folder");
+  });
+
+  test("ownFolderDistrustOrNull judges as makeOwnFolder does, and makes nothing", () => {
+    const parent = tempFolder("trust");
+    const folder = join(parent, "a", "b");
+    expect([ownFolderDistrustOrNull(folder), existsSync(join(parent, "a"))]).toEqual([null, false]);
+    chmodSync(parent, 0o777);
+    expect(ownFolderDistrustOrNull(folder)).toBe(makeOwnFolder(folder));
+    chmodSync(parent, 0o700);
+    makeOwnFolder(folder);
+    expect(ownFolderDistrustOrNull(folder)).toBeNull();
+    chmodSync(folder, 0o770);
+    expect(ownFolderDistrustOrNull(folder)).toContain("its group may write");
   });
 
   test("cachingInspector inspects a folder once", () => {

@@ -4,7 +4,7 @@
 import { expect, test } from "bun:test";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { readSpooledHistoryOrNull } from "../../src/local/spooled-history.ts";
+import { acknowledgedTxid, readSpooledHistoryOrNull } from "../../src/local/spooled-history.ts";
 import { spooledHistory } from "../support/histories/spooled-history.ts";
 
 test("readSpooledHistoryOrNull reads only a spool of the same destination and name", () => {
@@ -36,4 +36,28 @@ test("readSpooledHistoryOrNull distinguishes a broken spool from a missing one",
   expect(readSpooledHistoryOrNull(live.paths, owner, false)).toMatchObject({ pending: null });
   rmSync(live.paths.spoolFolder, { recursive: true });
   expect(readSpooledHistoryOrNull(live.paths, owner, false)).toBeNull();
+});
+
+test("acknowledgedTxid is the TXID before the first file that waits, and 0 for another owner", () => {
+  const { live } = spooledHistory(3);
+  const { destination, name } = live.state!;
+  const owner = { destination, name };
+  expect(acknowledgedTxid(live.paths, owner)).toBe(0);
+  rmSync(live.pending[0]!.path);
+  rmSync(live.pending[1]!.path);
+  expect(acknowledgedTxid(live.paths, owner)).toBe(2);
+  expect(acknowledgedTxid(live.paths, { destination, name: "other" })).toBe(0);
+  rmSync(live.paths.spoolFolder, { recursive: true });
+  expect(acknowledgedTxid(live.paths, owner)).toBe(3);
+});
+
+test("acknowledgedTxid is unknown with a broken spool or a lost state, and 0 without a state", () => {
+  const { live } = spooledHistory(3);
+  const owner = { destination: live.state!.destination, name: live.state!.name };
+  writeFileSync(live.pending[0]!.path, "torn");
+  expect(acknowledgedTxid(live.paths, owner)).toBe("unknown");
+  writeFileSync(live.paths.statePath, "torn");
+  expect(acknowledgedTxid(live.paths, owner)).toBe("unknown");
+  rmSync(live.paths.statePath);
+  expect(acknowledgedTxid(live.paths, owner)).toBe(0);
 });

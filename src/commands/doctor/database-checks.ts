@@ -9,11 +9,14 @@ import type { FileUser } from "../../database/files/file-users.ts";
 import { fileSystemOf } from "../../database/files/mount-type.ts";
 import { requirePinnable } from "../../database/pin/pinnable.ts";
 import type { FoundDatabase } from "../../discovery/finder.ts";
+import type { Env } from "../../env.ts";
 import { asWalrustError, systemCode, WalrustError } from "../../errors.ts";
 import type { DatabaseHeader } from "../../format/sqlite-header.ts";
 import { readState } from "../../local/state.ts";
+import { stateFolderRefusalOrNull } from "../../local/state-folder.ts";
 import { formatBytes } from "../shared/output.ts";
 import { Checks } from "./check.ts";
+import { checkHolder, checkPin, checkWatched, type WatchedDatabase } from "./replication-checks.ts";
 
 /** The versions of SQLite with the WAL-reset bug, as in the header of a database file. */
 const WAL_RESET_BUG = { first: 3_007_000, last: 3_051_002 } as const;
@@ -28,12 +31,20 @@ export interface DatabaseFacts {
   /** The destination of the watch; null if none is given. */
   readonly destination: string | null;
   readonly walTruncateThresholdPages: number;
+  /** The report of the watch that replicates the database, or null. */
+  readonly watched: WatchedDatabase | null;
 }
 
 /** Checks one database. */
-export function checkDatabase(found: FoundDatabase, facts: DatabaseFacts): Checks {
+export async function checkDatabase(found: FoundDatabase, facts: DatabaseFacts, env: Env): Promise<Checks> {
+  const { watched } = facts;
   const checks = new Checks("database", found.path);
-  const header = checkMode(found, checks);
+  const { header, isUsable } = checkMode(found, watched, checks);
+  if (watched !== null) checkWatched(watched, checks);
+  else if (isUsable) {
+    checkHolder(found, facts.users, checks);
+    await checkPin(found, env, checks);
+  }
   checkFileSystem(found.path, checks);
   if (header !== null) {
     checkLibrary(header, checks);
@@ -45,21 +56,33 @@ export function checkDatabase(found: FoundDatabase, facts: DatabaseFacts): Check
   return checks;
 }
 
-/** @returns the header, or null when the file cannot be read */
-function checkMode({ path, isDiscovered }: FoundDatabase, checks: Checks): DatabaseHeader | null {
+/** The header, or null when the file cannot be read, and whether a watch may open the file. */
+interface Mode {
+  readonly header: DatabaseHeader | null;
+  readonly isUsable: boolean;
+}
+
+function checkMode(
+  { path, isDiscovered }: FoundDatabase,
+  watched: WatchedDatabase | null,
+  checks: Checks,
+): Mode {
   let header: DatabaseHeader | null = null;
   try {
     header = readDatabaseHeader(path);
     requirePinnable(path);
     checks.ok("mode", "WAL mode, no journal to roll back");
+    return { header, isUsable: true };
   } catch (error) {
     const failure = asWalrustError(error);
+    const isReported = watched !== null && watched.health !== "healthy";
+    if (isReported) return { header, isUsable: false };
     // A glob may find files that are no concern of the watch.
     if (isDiscovered && failure.code === "not-wal")
       checks.warning("mode", "it is not in WAL mode, and not replicated", failure.hint ?? "");
     else checks.failure("mode", failure);
+    return { header, isUsable: false };
   }
-  return header;
 }
 
 function checkFileSystem(path: string, checks: Checks): void {
@@ -111,7 +134,7 @@ function checkUsers(users: readonly FileUser[], checks: Checks): void {
   checks.ok("users", `open ${text}${more > 0 ? ` and ${more} more` : ""}`);
 }
 
-function checkState({ place }: FoundDatabase, { destination }: DatabaseFacts, checks: Checks): void {
+function checkState({ place, name }: FoundDatabase, { destination }: DatabaseFacts, checks: Checks): void {
   const { folder } = place.paths;
   const where = place.kind === "beside" ? "beside the database" : `in ${folder}`;
   if (place.ignored !== null)
@@ -120,6 +143,8 @@ function checkState({ place }: FoundDatabase, { destination }: DatabaseFacts, ch
       place.ignored,
       "Remove the ignored folder, or take write access from others",
     );
+  const refusal = stateFolderRefusalOrNull(place.paths) ?? unwritableOrNull(folder);
+  if (refusal !== null) checks.failure("state-folder", refusal);
   const reading = readState(place.paths);
   if (reading.kind === "refused") return checks.failure("state", reading.error);
   if (reading.kind === "lost") {
@@ -127,26 +152,30 @@ function checkState({ place }: FoundDatabase, { destination }: DatabaseFacts, ch
     return checks.warning("state", `the local state in ${folder} is lost: ${reading.reason}`, hint);
   }
   if (reading.kind === "none") {
-    const refusal = refusalOrNull(folder);
-    if (refusal === null) return checks.ok("state", `no local state yet; it will lie ${where}`);
-    const message = `Cannot create ${folder} for the local state: ${refusal}`;
-    const hint = "Run as a user who may write there, or give another folder with --state-dir";
-    return checks.failure("state", new WalrustError("database", message, { hint }));
+    if (refusal === null) checks.ok("state", `no local state yet; it will lie ${where}`);
+    return;
   }
-  const { txid, destination: last } = reading.state;
-  if (destination === null || last === destination)
-    return checks.ok("state", `local state of TXID ${txid} ${where}`);
-  const hint = "Give that destination, or expect a new history with a full snapshot in the new one";
-  checks.warning("state", `the local state is that of ${last}`, hint);
+  if (reading.isCopy === true) {
+    const message = `the local state was copied here from another folder or machine`;
+    checks.warning("state", message, "Let only one of the two write to this name in the bucket");
+  }
+  const { txid, destination: last, name: lastName } = reading.state;
+  const isSame = destination === null || (last === destination && lastName === name);
+  if (isSame) return checks.ok("state", `local state of TXID ${txid} ${where}`);
+  const hint = "Give that destination and name, or expect a new history with a full snapshot in the new one";
+  checks.warning("state", `the local state is that of ${lastName} in ${last}`, hint);
 }
 
-/** Why a folder cannot be created, or null. */
-function refusalOrNull(folder: string): string | null {
+/** The error for a folder that this user cannot create or write, or null. */
+function unwritableOrNull(folder: string): WalrustError | null {
   try {
     accessSync(presentParent(folder), constants.W_OK | constants.X_OK);
     return null;
   } catch (error) {
-    return systemCode(error) ?? "unknown error";
+    const code = systemCode(error) ?? "unknown error";
+    return new WalrustError("database", `Cannot write to ${folder} for the local state: ${code}`, {
+      hint: "Run as a user who may write there, or give another folder with --state-dir",
+    });
   }
 }
 

@@ -26,11 +26,19 @@ const STALE_MS = 3_600_000;
 const STALE_MAX = 1_000;
 const RANGE = { offset: 8, length: 5 } as const;
 
-/** Checks a destination. Never throws, except for what is no failure of it. */
-export async function checkDestination(store: ObjectStore, env: Env, signal: AbortSignal): Promise<Checks> {
+/**
+ * Checks a destination. Never throws, except for what is no failure of it.
+ * @param isExpected whether a database was replicated there before, so that a missing folder is a failure
+ */
+export async function checkDestination(
+  store: ObjectStore,
+  env: Env,
+  signal: AbortSignal,
+  isExpected = false,
+): Promise<Checks> {
   const checks = new Checks("destination", store.url);
-  if (store.layout === "file" && !isFolderThere(store, checks)) return checks;
-  const probed = await probeDestination(store, env);
+  if (store.layout === "file" && !isExpected && !isFolderThere(store, checks)) return checks;
+  const probed = await probeDestination(store, env, isExpected);
   if (probed.problem !== null) {
     checks.failure("reach", probed.problem);
     return checks;

@@ -3,9 +3,10 @@
  */
 import type { FoundDatabase } from "../../discovery/finder.ts";
 import type { WatchAnswer } from "../../replication/control/control-client.ts";
+import { namesakeAmongOrNull } from "../../replication/watch/namesake.ts";
 import type { WatchStatus } from "../../replication/watch/watch-report.ts";
 import { countOf } from "../shared/output.ts";
-import { Checks } from "./check.ts";
+import { type Check, Checks } from "./check.ts";
 
 /** The process id of a watch that replicates one of the databases, or null. */
 export function watchOfOrNull(
@@ -16,6 +17,22 @@ export function watchOfOrNull(
   const isOurs = ({ result }: WatchAnswer): boolean =>
     (result as WatchStatus | null)?.databases.some(({ path }) => paths.has(path)) === true;
   return answers.find(isOurs)?.pid ?? null;
+}
+
+/**
+ * Reports each database whose name another watch uses for another file. @param location of the destination
+ */
+export function checkNamesakes(
+  answers: readonly WatchAnswer[],
+  databases: readonly FoundDatabase[],
+  location: string,
+): Check[] {
+  return databases.flatMap((database) => {
+    const checks = new Checks("database", database.path);
+    const error = namesakeAmongOrNull(database, location, answers);
+    if (error !== null) checks.failure("name", error);
+    return checks.all;
+  });
 }
 
 /** Checks the watches, from their answers to `status`. */

@@ -18,15 +18,22 @@ export interface ProbedDestination {
   readonly problem: WalrustError | null;
 }
 
-/** Tries the store. A folder that does not exist yet is not created: the first put of a watch does that. */
-export async function probeDestination(store: ObjectStore, env: Env): Promise<ProbedDestination> {
+/**
+ * Tries the store. A folder that does not exist yet is not created: the first put of a watch does that.
+ * @param isExpected whether a database was replicated there before, so that a missing folder is a problem
+ */
+export async function probeDestination(
+  store: ObjectStore,
+  env: Env,
+  isExpected = false,
+): Promise<ProbedDestination> {
   const { url, layout, capabilities } = store;
   const reached = ({ conditionalPut, conditionalComplete = conditionalPut }: StoreCapabilities) => {
     return { url, isReachable: true, conditionalPut, conditionalComplete, problem: null };
   };
   try {
     if (layout === "file") {
-      await listRoot(store);
+      await listRoot(store, isExpected);
       return reached(capabilities);
     }
     const found = await store.probe(probeKey(env));
@@ -41,11 +48,11 @@ export async function probeDestination(store: ObjectStore, env: Env): Promise<Pr
   }
 }
 
-async function listRoot(folder: ObjectStore): Promise<void> {
+async function listRoot(folder: ObjectStore, isExpected: boolean): Promise<void> {
   try {
     await folder.listFolders("");
   } catch (error) {
-    if (!hasCode(error, "missing-bucket")) throw error;
+    if (isExpected || !hasCode(error, "missing-bucket")) throw error;
   }
 }
 

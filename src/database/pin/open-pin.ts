@@ -22,7 +22,7 @@ import {
 } from "../files/other-connections.ts";
 import { readWalIndexOrNull } from "../files/shm.ts";
 import { walEndOfIndexOrNull } from "../wal/wal-end.ts";
-import { NO_EVIDENCE, type WalEvidence } from "../wal/wal-gate.ts";
+import { NO_EVIDENCE, requireOwnWalAt, requireWalOfFileAt, type WalEvidence } from "../wal/wal-gate.ts";
 import { LocklessPin } from "./lockless-pin.ts";
 import { Pin } from "./pin.ts";
 import { decidePinMode, type PinMode } from "./pin-mode.ts";
@@ -57,6 +57,20 @@ export function openPin(
   const { kind, condition } = pinModeOf(realPath, env, hasUnseenCommits, PATIENT);
   const pin = kind === "pin" ? Pin.open(realPath, env, evidence) : LocklessPin.open(realPath, env, evidence);
   return { pin, condition };
+}
+
+/**
+ * Judges the database at a real path as `openPin` does. Opens no connection, takes no lock and changes no
+ * file.
+ * @returns the condition under which it could be opened, or null
+ * @throws WalrustError "database", "not-wal" or "foreign-wal", as `openPin`
+ */
+export function examinePin(path: string, env: Env, evidence: WalEvidence): Condition | null {
+  requirePinnable(path);
+  const { kind, condition } = pinModeOf(path, env, false, PATIENT);
+  if (kind === "pin") requireOwnWalAt(path, evidence);
+  else requireWalOfFileAt(path, evidence);
+  return condition;
 }
 
 /** The mode in which the database at a real path can be opened now. @throws WalrustError "database" */

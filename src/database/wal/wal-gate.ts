@@ -83,6 +83,16 @@ export function requireWalOfFile(path: string, databaseFd: number, evidence: Wal
   if (verdict.kind !== "own") throw foreignWalError(path, verdict.reason, verdict.kind === "doubtful");
 }
 
+/** As `requireWalOfFile`, for a database that is not open. */
+export function requireWalOfFileAt(path: string, evidence: WalEvidence): void {
+  const fd = openDescriptor(path);
+  try {
+    requireWalOfFile(path, fd, evidence);
+  } finally {
+    closeDescriptor(descriptorIdentity(fd), fd);
+  }
+}
+
 /** As `requireOwnWal`, for a connection that no pin protects. */
 export function requireOwnWalAt(path: string, evidence: WalEvidence = NO_EVIDENCE): JudgedFiles {
   const fd = openDescriptor(path);

@@ -57,20 +57,54 @@ export async function assertNoForeignWriter(
   store: ObjectStore,
   env: Pick<Env, "log">,
 ): Promise<void> {
-  const mark = readMarkOrNull(paths, name, env);
-  if (mark === null || mark.destination !== store.url || mark.name !== name) return;
-  const newest = newestObjectOrNull(await listObjects(store, name));
-  if (newest !== null) {
-    const { writer } = decodeMetadata(newest.key, (await store.head(newest.key)).metadata);
-    // When both writers have one id, the newest object is ours again only below the other's TXID.
-    const isOurs = writer === mark.writer && (mark.otherWriter !== mark.writer || newest.maxTxid < mark.txid);
-    if (!isOurs) throw stillForeignError(mark, paths, newest.key, writer);
-  }
+  const mark = readMarkOrNull(name, paths, store, env);
+  if (mark === null) return;
+  const error = await standingErrorOrNull(mark, paths, store);
+  if (error !== null) throw error;
   env.log.info("the newest object is not the other writer's any more: continuing", { database: name });
   rmSync(markPath(paths), { force: true });
 }
 
-function readMarkOrNull(paths: StateFolder, name: string, env: Pick<Env, "log">): ForeignWrite | null {
+/**
+ * The error of `assertNoForeignWriter`, or null. Removes no mark.
+ * @throws WalrustError a storage code
+ */
+export async function foreignWriterOrNull(
+  name: string,
+  paths: StateFolder,
+  store: ObjectStore,
+  env: Pick<Env, "log">,
+): Promise<WalrustError | null> {
+  const mark = readMarkOrNull(name, paths, store, env);
+  return mark === null ? null : await standingErrorOrNull(mark, paths, store);
+}
+
+/** The error of a mark, or null when its reason does not hold any more. */
+async function standingErrorOrNull(
+  mark: ForeignWrite,
+  paths: StateFolder,
+  store: ObjectStore,
+): Promise<WalrustError | null> {
+  const newest = newestObjectOrNull(await listObjects(store, mark.name));
+  if (newest === null) return null;
+  const { writer } = decodeMetadata(newest.key, (await store.head(newest.key)).metadata);
+  // When both writers have one id, the newest object is ours again only below the other's TXID.
+  const isOurs = writer === mark.writer && (mark.otherWriter !== mark.writer || newest.maxTxid < mark.txid);
+  return isOurs ? null : stillForeignError(mark, paths, newest.key, writer);
+}
+
+/** The mark of this database at this destination, or null. */
+function readMarkOrNull(
+  name: string,
+  paths: StateFolder,
+  store: ObjectStore,
+  env: Pick<Env, "log">,
+): ForeignWrite | null {
+  const mark = parseMarkOrNull(paths, name, env);
+  return mark?.destination === store.url && mark.name === name ? mark : null;
+}
+
+function parseMarkOrNull(paths: StateFolder, name: string, env: Pick<Env, "log">): ForeignWrite | null {
   const path = markPath(paths);
   try {
     const text = readOwnOrNull(path, MARK_SIZE_MAX);

@@ -38,10 +38,40 @@ test("many sound databases are counted, and one with a problem is shown", () => 
     "  ok       WAL mode; ext4",
     "  warning  little space",
     "           → Free some",
-    "499 databases: nothing to report",
+    "499 databases: nothing to report; --all lists them",
     "1001 checks: 0 failures, 1 warning.",
   ]);
   expect(checkLines(sound("/srv/app.db").all).at(-1)).toBe("All 2 checks passed.");
+  expect(
+    checkLines(
+      all.flatMap((checks) => checks.all),
+      true,
+    ),
+  ).toHaveLength(1003);
+});
+
+test("databases with the same problem are one entry, and the worst entries come first", () => {
+  const all = Array.from({ length: 20 }, (_, index) => sound(`/srv/${index}.db`));
+  for (const checks of all) checks.warning("sqlite-version", `by ${checks.subject}: a bug`, "Update");
+  const gone = `Look at ${all[7]!.subject}-wal`;
+  all[7]!.failure("replication", new WalrustError("foreign-wal", "a foreign WAL", { hint: gone }));
+  const machine = new Checks("machine", null);
+  machine.ok("locks", "there are locks");
+  const lines = checkLines([...machine.all, ...all.flatMap((checks) => checks.all)]);
+  expect(lines).toEqual([
+    "Database /srv/7.db",
+    "  ok       WAL mode; ext4",
+    "  failure  a foreign WAL",
+    "           → Look at /srv/7.db-wal",
+    "  warning  by /srv/7.db: a bug",
+    "           → Update",
+    "19 databases: /srv/0.db, /srv/1.db, /srv/2.db, /srv/3.db, /srv/4.db and 14 more",
+    "  warning  by /srv/0.db: a bug",
+    "           → Update",
+    "This machine",
+    "  ok       there are locks",
+    "62 checks: 1 failure, 20 warnings.",
+  ]);
 });
 
 test("exitCodeOf is the highest exit code of a failure, and 0 for warnings", () => {

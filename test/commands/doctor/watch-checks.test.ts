@@ -1,6 +1,6 @@
 /** The checks of running watches, from their answers. */
 import { expect, test } from "bun:test";
-import { checkWatches, watchOfOrNull } from "../../../src/commands/doctor/watch-checks.ts";
+import { checkNamesakes, checkWatches, watchOfOrNull } from "../../../src/commands/doctor/watch-checks.ts";
 import type { FoundDatabase } from "../../../src/discovery/finder.ts";
 import { WalrustError } from "../../../src/errors.ts";
 import { answerOf, reportedOf, watchStatusOf } from "../status/status-samples.ts";
@@ -44,4 +44,21 @@ test("checkWatches fails for a watch that does not answer", () => {
   expect(all).toMatchObject([{ check: "answer", status: "failure", exit: 3, hint: "kill it" }]);
   const older = checkWatches([{ pid: 2, result: null, error, isOlder: true }], []).all;
   expect(older).toMatchObject([{ check: "answer", status: "warning", hint: "kill it" }]);
+});
+
+test("checkNamesakes fails for a name that a watch uses for another file that exists", () => {
+  const database = { path: "/srv/mine.db", name: "app" } as FoundDatabase;
+  const answer = (overrides: Parameters<typeof reportedOf>[0]) => [
+    answerOf(
+      watchStatusOf({ databases: [reportedOf({ database: "app", path: import.meta.path, ...overrides })] }),
+    ),
+  ];
+  const [found] = checkNamesakes(answer({}), [database], "s3://memory");
+  expect(found).toMatchObject({ check: "name", subject: "/srv/mine.db", status: "failure", exit: 3 });
+  expect(found!.message).toContain(`the watch with pid 1 replicates ${import.meta.path} there`);
+  expect(checkNamesakes(answer({}), [database], "s3://elsewhere")).toEqual([]);
+  expect(checkNamesakes(answer({ database: "other" }), [database], "s3://memory")).toEqual([]);
+  expect(checkNamesakes(answer({ path: "/srv/mine.db" }), [database], "s3://memory")).toEqual([]);
+  expect(checkNamesakes(answer({ path: "/srv/gone.db" }), [database], "s3://memory")).toEqual([]);
+  expect(checkNamesakes(answer({ writer: null }), [database], "s3://memory")).toEqual([]);
 });

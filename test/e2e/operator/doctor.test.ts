@@ -1,12 +1,22 @@
 /** `walrust doctor` on the executable: each finding with what to do, and nothing changed. */
 import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
-import { createAppDatabase } from "../../support/histories/app-rows.ts";
+import { commitRow, createAppDatabase } from "../../support/histories/app-rows.ts";
 import { assertNoSlip } from "../../support/oracles/run-checks.ts";
 import { documentOf, runWalrust, spawnWalrust } from "../../support/processes/binary.ts";
-import { waitUntil } from "../../support/processes/sqlite-process.ts";
+import { SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { fileDestination } from "../../support/servers/destinations.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
@@ -111,6 +121,156 @@ test("doctor exits with the worst failure, and still makes every other check", a
   expect([refused.run.exitCode, refused.document.status, refused.document.exit]).toEqual([4, "failure", 4]);
   const none = await doctor([database]);
   expect([none.run.exitCode, statusOf(none.document, "reach")]).toEqual([2, "failure"]);
+});
+
+/** The check of this name that is not ok. */
+function findingOf({ checks }: Document, check: string): Document["checks"][number] | undefined {
+  return checks.find((one) => one.check === check && one.status !== "ok");
+}
+
+/** Everything beside a database, to show that doctor changes nothing. */
+function filesOf(folder: string): unknown {
+  return readdirSync(folder).map((name) => {
+    const { ino, mtimeNs, size } = statSync(join(folder, name), { bigint: true });
+    return [name, ino, mtimeNs, size];
+  });
+}
+
+test.each(["-wal", "-shm"])(
+  "doctor says of a deleted %s what watch says, beside it and alone",
+  async (suffix) => {
+    const { folder, database } = newApp();
+    const destination = fileDestination();
+    const app = new Database(database);
+    commitRow(app, 1, 1);
+    const watch = await WatchProcess.start([database, ...destination.words]);
+    await watch.waitForUploads(1);
+    rmSync(database + suffix);
+    commitRow(app, 1, 2);
+    await watch.waitFor("the condition", () => watch.eventsOf("condition").length > 0);
+    const beside = await doctor([database, ...destination.words]);
+    const told = findingOf(beside.document, "replication");
+    expect([beside.run.exitCode, told?.status, told?.hint]).toEqual([
+      ...[3, "failure"],
+      expect.stringContaining("SIGTERM"),
+    ]);
+    expect(told?.message).toStartWith(`the watch with pid ${watch.pid}: `);
+    await watch.kill();
+    const before = filesOf(folder);
+    const alone = await doctor([database, ...destination.words]);
+    const judged = findingOf(alone.document, "replication");
+    expect([alone.run.exitCode, judged?.status, judged?.hint]).toEqual([3, "failure", told?.hint]);
+    expect(filesOf(folder)).toEqual(before);
+    app.close(true);
+  },
+);
+
+test("doctor refuses the WAL of another database as watch does, and changes neither file", async () => {
+  const { folder, database } = newApp();
+  const destination = fileDestination();
+  const app = await SqliteProcess.open(database);
+  await app.must("INSERT INTO counter VALUES (1, 1)");
+  await app.kill();
+  const other = join(tempFolder("other"), "app.db");
+  createAppDatabase(other, 8192);
+  copyFileSync(other, database);
+  rmSync(`${database}-shm`, { force: true });
+  const before = filesOf(folder);
+  const { run, document } = await doctor([database, ...destination.words]);
+  const found = findingOf(document, "replication");
+  expect([run.exitCode, found?.status, found?.hint]).toEqual([
+    ...[3, "failure"],
+    expect.stringContaining("Do not open the database"),
+  ]);
+  expect(filesOf(folder)).toEqual(before);
+  const watch = await WatchProcess.start([database, ...destination.words]);
+  await watch.waitFor("its refusal", () => watch.stderr.includes(found!.message));
+  await watch.stop();
+});
+
+test("doctor, explain and watch agree on a destination that is gone; doctor sees an empty one", async () => {
+  const { database } = newApp();
+  const destination = fileDestination();
+  const words = [database, ...destination.words];
+  const watch = await WatchProcess.start(words);
+  await watch.waitForTxid(1);
+  expect(await watch.stop()).toBe(0);
+  renameSync(destination.folder, `${destination.folder}.away`);
+  const gone = await doctor(words);
+  expect([gone.run.exitCode, findingOf(gone.document, "reach")?.status]).toEqual([4, "failure"]);
+  const explained = await runWalrust(["explain", ...words]);
+  expect([explained.exitCode, explained.stdout]).toEqual([4, expect.stringContaining("(cannot be reached)")]);
+  expect(explained.stdout).not.toContain("are enforced");
+  const again = await WatchProcess.start(words);
+  expect([await again.exit(), existsSync(destination.folder)]).toEqual([4, false]);
+  mkdirSync(destination.folder);
+  const empty = await doctor(words);
+  const lost = findingOf(empty.document, "bucket");
+  expect([empty.run.exitCode, lost?.status, lost?.message]).toEqual([
+    ...[4, "failure"],
+    expect.stringContaining("TXID 1 of app was uploaded, but"),
+  ]);
+  expect(readdirSync(destination.folder)).toEqual([]);
+});
+
+test("doctor refuses a state folder with the words of watch", async () => {
+  const { folder, database } = newApp();
+  const states = join(folder, "states");
+  mkdirSync(states, { mode: 0o700 });
+  chmodSync(states, 0o777);
+  const words = [database, ...fileDestination().words, "--state-dir", states];
+  const { run, document } = await doctor(words);
+  const found = findingOf(document, "state-folder");
+  expect([run.exitCode, found?.status]).toEqual([3, "failure"]);
+  const watch = await WatchProcess.start(words);
+  expect(await watch.exit()).toBe(3);
+  expect(watch.stderr).toContain(found!.message);
+});
+
+test("doctor of 20 databases prints each problem once, and counts the sound ones", async () => {
+  const folder = tempFolder("many");
+  const paths = Array.from({ length: 20 }, (_, index) => join(folder, `${index + 10}.db`));
+  for (const path of paths) createAppDatabase(path);
+  for (const path of paths.slice(0, 2)) {
+    const database = new Database(path);
+    database.run("PRAGMA journal_mode = DELETE");
+    database.close(true);
+  }
+  const words = ["doctor", ...paths, ...fileDestination().words];
+  const run = await runWalrust(words);
+  expect(run.exitCode).toBe(3);
+  const lines = run.stdout.split("\n");
+  expect(lines.filter((line) => line.includes("journal_mode=WAL"))).toHaveLength(1);
+  expect(lines).toContain(`2 databases: ${paths[0]}, ${paths[1]}`);
+  expect(lines.filter((line) => line.startsWith("Database "))).toEqual([]);
+  const whole = await runWalrust([...words, "--all"]);
+  expect(whole.stdout.split("\n").filter((line) => line.startsWith("Database "))).toHaveLength(20);
+});
+
+test("doctor and status say that a walrust has the database while no socket answers", async () => {
+  const { folder, database } = newApp();
+  const destination = fileDestination();
+  const config = `[s3]\nbucket = "${destination.url}"\n\n[[databases]]\npath = "${database}"\n`;
+  writeFileSync(join(folder, "walrust.toml"), config);
+  const env = { XDG_RUNTIME_DIR: tempFolder("sockets") };
+  const watch = await WatchProcess.start(["--no-metrics"], { cwd: folder, env });
+  await watch.waitForUploads(1);
+  process.kill(watch.pid, "SIGSTOP");
+  // A stopped process makes no new socket.
+  rmSync(join(env.XDG_RUNTIME_DIR, "walrust"), { recursive: true });
+  const run = await runWalrust(["doctor", "--json"], { cwd: folder, env });
+  const found = findingOf(documentOf<Document>(run), "holder");
+  expect([run.exitCode, found?.status, found?.message, found?.hint]).toEqual([
+    ...[3, "failure"],
+    expect.stringContaining(`The walrust with pid ${watch.pid} has `),
+    expect.stringContaining(`kill -CONT ${watch.pid}`),
+  ]);
+  const status = await runWalrust(["status"], { cwd: folder, env });
+  expect([status.exitCode, status.stdout]).toEqual([
+    ...[3, expect.stringContaining(`The walrust with pid ${watch.pid} has `)],
+  ]);
+  process.kill(watch.pid, "SIGCONT");
+  expect(await watch.stop()).toBe(0);
 });
 
 test("doctor names the bug of the SQLite that last wrote a database", async () => {
