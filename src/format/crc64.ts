@@ -8,8 +8,14 @@
  * is never zero. The checksum of a database is the XOR of the checksums of all pages except the lock page,
  * again with bit 63 set; that of an empty database is bit 63 alone. Source: superfly/ltx v0.5.2, checksum.go.
  *
- * Each step handles eight bytes with eight tables ("slicing by 8"). Each table is split into two 32-bit
- * halves, so a bigint is made only for a final value. Between calls only scratch memory is kept.
+ * The polynomial is x^64 + x^4 + x^3 + x + 1. Squaring keeps the number of its terms, so that x^2048 is
+ * congruent to x^128 + x^96 + x^32 + 1: a 32-bit word 256 bytes before the end of the input counts as much as
+ * the same word 256, 252, 244 and 240 bytes later. `fold` moves all words of a page into its last 256 bytes
+ * in this way, with four XORs for a word and no table. A page of 4 KB takes a third of the time of the tables
+ * alone.
+ *
+ * Each further step handles eight bytes with eight tables ("slicing by 8"). Each table is split into two
+ * 32-bit halves, so a bigint is made only for a final value. Between calls only scratch memory is kept.
  */
 import { CHECKSUM_FLAG, type Checksum } from "./types.ts";
 
@@ -21,10 +27,18 @@ const TABLE_LOW = new Uint32Array(8 * 256);
 const TABLE_HIGH = new Uint32Array(8 * 256);
 fillTables();
 
-// Input is copied here, so that input of any alignment can be read as 32-bit words. The copy takes a tenth of
-// the time of the CRC.
-const scratch = new Uint8Array(SCRATCH_SIZE);
-const scratchWords = new Uint32Array(scratch.buffer);
+/** Words that `fold` leaves: 256 bytes. */
+const FOLDED_WORDS = 64;
+/** Words of zeros before the scratch memory: `fold` reads them in place of words before the input. */
+const MARGIN_WORDS = 4;
+/** For shorter input the tables are faster. */
+const FOLD_WORDS_MIN = 2 * FOLDED_WORDS;
+
+// Input is copied here, so that input of any alignment can be read as 32-bit words.
+const memory = new ArrayBuffer(MARGIN_WORDS * 4 + SCRATCH_SIZE);
+const scratch = new Uint8Array(memory, MARGIN_WORDS * 4);
+/** The words of the scratch memory after those of the margin. */
+const scratchWords = new Int32Array(memory);
 
 /** The CRC register of advance(): the inverted CRC, in two halves. */
 let registerLow = 0;
@@ -53,15 +67,61 @@ function fillTables(): void {
   }
 }
 
+/**
+ * Moves the first words of the scratch memory into the `FOLDED_WORDS` before `end`, with the register in the
+ * first two. The words before are arbitrary then, and count as zeros.
+ * @param end index of the word after the input, which has `FOLD_WORDS_MIN` words at least
+ * @returns the index of the first word that is left
+ */
+function fold(end: number): number {
+  const words = scratchWords;
+  words[MARGIN_WORDS]! ^= registerLow;
+  words[MARGIN_WORDS + 1]! ^= registerHigh;
+  registerLow = 0;
+  registerHigh = 0;
+  // Each sum is that of a word and the next one. The last four words get a part of the terms only.
+  const last = end - MARGIN_WORDS;
+  let [sum0, sum1, sum2, before] = [0, 0, 0, 0];
+  let index = FOLDED_WORDS;
+  for (; index + 3 < last; index += 4) {
+    const source = index - FOLDED_WORDS + MARGIN_WORDS;
+    const word0 = words[source]!;
+    const word1 = words[source + 1]!;
+    const word2 = words[source + 2]!;
+    const word3 = words[source + 3]!;
+    const sum3 = before ^ word0;
+    words[index]! ^= sum0 ^ sum3;
+    sum0 = word0 ^ word1;
+    words[index + 1]! ^= sum1 ^ sum0;
+    sum1 = word1 ^ word2;
+    words[index + 2]! ^= sum2 ^ sum1;
+    sum2 = word2 ^ word3;
+    words[index + 3]! ^= sum3 ^ sum2;
+    before = word3;
+  }
+  for (; index < end; index++) {
+    const from = index - FOLDED_WORDS;
+    const left = end - 1 - index;
+    let word = words[index]! ^ words[from]!;
+    if (left >= 1) word ^= words[from + 1]!;
+    if (left >= 3) word ^= words[from + 3]!;
+    if (left >= 4) word ^= words[from + 4]!;
+    words[index] = word;
+  }
+  return end - FOLDED_WORDS;
+}
+
 /** Advances the register over the first `byteCount` bytes of `scratch`. */
 function advance(byteCount: number): void {
   const tableLow = TABLE_LOW;
   const tableHigh = TABLE_HIGH;
   const words = scratchWords;
-  const wordEnd = (byteCount >>> 3) << 1;
+  const wordCount = (byteCount >>> 3) << 1;
+  const wordEnd = MARGIN_WORDS + wordCount;
+  const first = wordCount < FOLD_WORDS_MIN ? MARGIN_WORDS : fold(wordEnd);
   let low = registerLow;
   let high = registerHigh;
-  for (let word = 0; word < wordEnd; word += 2) {
+  for (let word = first; word < wordEnd; word += 2) {
     low ^= words[word]!;
     high ^= words[word + 1]!;
     const b0 = 1792 | (low & 255);
@@ -91,7 +151,7 @@ function advance(byteCount: number): void {
       tableHigh[b6]! ^
       tableHigh[b7]!;
   }
-  for (let index = wordEnd << 2; index < byteCount; index++) {
+  for (let index = wordCount << 2; index < byteCount; index++) {
     const entry = (low ^ scratch[index]!) & 255;
     low = ((low >>> 8) | (high << 24)) ^ tableLow[entry]!;
     high = (high >>> 8) ^ tableHigh[entry]!;

@@ -39,6 +39,13 @@ describe("crc64", () => {
     fc.assert(property, cases(300, 64));
   });
 
+  test("equals the bitwise definition around the length from which on words are folded", () => {
+    const bytes = samplePage(1_100, 9);
+    // All lengths near twice 256 bytes, then some of each remainder by 4 and 16 bytes.
+    for (let size = 496; size <= bytes.length; size += size < 544 ? 1 : 5)
+      expect(crc64(bytes.subarray(0, size))).toBe(referenceCrc64(bytes.subarray(0, size)));
+  });
+
   test("is the same over pieces, also beyond the scratch memory", () => {
     const bytes = samplePage(200_003, 7);
     const whole = crc64(bytes);
