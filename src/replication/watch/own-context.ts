@@ -79,8 +79,11 @@ function reportChange(
   if (change.kind === "closed") return env.log.debug("requests to the store go on", { database });
   const { failures, message, isFirst } = change;
   const until = new Date(change.untilMs).toISOString();
-  if (!isFirst) return env.log.debug(`requests stay suspended until ${until}: ${message}`, { database });
-  const what = `requests to the store are suspended until ${until} after ${failures} failures in a row`;
+  const nextTry = `next try in ${Math.ceil((change.untilMs - env.nowMs()) / 1000)} s`;
+  if (!isFirst)
+    return env.log.debug(`requests stay suspended until ${until} (${nextTry}): ${message}`, { database });
+  const when = `until ${until} (${nextTry})`;
+  const what = `requests to the store are suspended ${when} after ${failures} failures in a row`;
   // A store that does not answer is logged once, and not for each database.
   env.log[storeConditions.has(STORE_SILENT) ? "debug" : "warn"](`${what}: ${message}`, { database });
   emit({ event: "circuit-open", database, failures, until, message });

@@ -52,13 +52,17 @@ export interface Circuit {
 /** The name, in an error's context, of the circuit's state. */
 const CIRCUIT = "circuit";
 
-/** The error of a request that was not sent. */
+/** The remedy where the last failure has none of its own. */
+const SUSPENSION_HINT =
+  "Nothing is lost, captured changes wait on disk; check the network, the endpoint and the store";
+
+/** The error of a request that was not sent. @param facts `hint`: the remedy of the last failure */
 export function suspensionError(
   message: string,
-  facts: { readonly state: CircuitState; readonly failures: number },
+  facts: { readonly state: CircuitState; readonly failures: number; readonly hint: string | undefined },
 ): WalrustError {
   return new WalrustError("storage", message, {
-    hint: "Nothing is lost, captured changes wait on disk; check the network, the endpoint and the store",
+    hint: facts.hint ?? SUSPENSION_HINT,
     context: { [CIRCUIT]: facts.state, failures: facts.failures },
     retryable: true,
   });

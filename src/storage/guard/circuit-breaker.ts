@@ -80,6 +80,7 @@ export class CircuitBreaker implements Circuit {
   /** All failures that were ever counted. */
   #counted = 0;
   #reason = "";
+  #hint: string | undefined;
   /** When a trial may be made; null while closed. */
   #openUntilMs: number | null = null;
   #trial: AdmittedCall | null = null;
@@ -161,7 +162,7 @@ export class CircuitBreaker implements Circuit {
     if (call.era !== this.#era) return;
     if (call.isTrial) this.#trial = null;
     if (outcome === "succeeded") this.#succeeded();
-    else if (outcome === "failed") this.#failed(call, errorMessage(error));
+    else if (outcome === "failed") this.#failed(call, error);
     else if (outcome === "answered" && call.isTrial) this.#close();
   }
 
@@ -178,8 +179,10 @@ export class CircuitBreaker implements Circuit {
     this.#era++;
   }
 
-  #failed({ isTrial, counted }: AdmittedCall, message: string): void {
+  #failed({ isTrial, counted }: AdmittedCall, error: unknown): void {
+    const message = errorMessage(error);
     this.#reason = message;
+    this.#hint = error instanceof WalrustError ? error.hint : undefined;
     if (counted !== this.#counted) return;
     this.#counted++;
     this.#failures++;
@@ -197,7 +200,7 @@ export class CircuitBreaker implements Circuit {
     const leftMs = (this.#openUntilMs ?? 0) - this.#env.monotonicMs();
     const next = leftMs > 0 ? `the next is tried in ${Math.ceil(leftMs / 1000)} s` : "one is being tried now";
     const what = `Requests are suspended after ${this.#failures} failures in a row, and ${next}`;
-    const facts = { state: this.state, failures: this.#failures };
+    const facts = { state: this.state, failures: this.#failures, hint: this.#hint };
     return suspensionError(`${what}. The last one: ${this.#reason}`, facts);
   }
 }

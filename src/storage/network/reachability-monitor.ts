@@ -22,6 +22,9 @@ const POLL_MS = 1_000;
 /** A failure that was not seen for this long ends as soon as another method is answered. */
 const FORGOTTEN_MS = 60_000;
 
+/** The remedy where a failure has none of its own. */
+const SILENCE_HINT = "Captured changes wait on disk; check the network, the endpoint and the store";
+
 /** The code of the condition that a store does not answer. */
 export const STORE_SILENT = "store-silent";
 
@@ -98,13 +101,17 @@ export class ReachabilityMonitor {
 
   /**
    * An attempt failed for a reason that may pass.
-   * @param message the message of the failure
+   * @param failure its message, and its remedy if there is one
    * @param waitMs the wait before the next attempt that the store asks for
    */
-  failed({ method }: Pick<AwaitedRequest, "method">, message: string, waitMs = 0): void {
+  failed(
+    { method }: Pick<AwaitedRequest, "method">,
+    { message, hint = SILENCE_HINT }: { readonly message: string; readonly hint?: string | undefined },
+    waitMs = 0,
+  ): void {
     const nowMs = this.#env.monotonicMs();
     this.#seen(method, nowMs);
-    this.#judge(method, nowMs, waitMs, message);
+    this.#judge(method, nowMs, waitMs, message, hint);
   }
 
   /** Polls the requests on their way, until there are none. */
@@ -125,6 +132,7 @@ export class ReachabilityMonitor {
           nowMs,
           0,
           `cannot ${action} yet: nothing moved for ${Math.round(forMs / 1000)} s`,
+          SILENCE_HINT,
         );
       }
       await this.#env.sleep(Math.max(POLL_MS, QUIET_MS - stillMaxMs));
@@ -139,12 +147,11 @@ export class ReachabilityMonitor {
     else failing.seenMs = seenMs;
   }
 
-  #judge(method: string, nowMs: number, waitMs: number, reason: string): void {
+  #judge(method: string, nowMs: number, waitMs: number, reason: string, hint: string): void {
     const lastsMs = nowMs - (this.#failing.get(method)?.sinceMs ?? nowMs);
     if (lastsMs + waitMs >= QUIET_MS && !this.#isRaised) {
       this.#isRaised = true;
       const message = `waiting for ${this.#host}: ${reason}`;
-      const hint = "Captured changes wait on disk; check the network, the endpoint and the store";
       this.#sink.raise({ code: STORE_SILENT, health: "degraded", message, hint });
     }
     if (lastsMs < SILENT_MS || this.#isErrorLogged || !this.#isLasting) return;

@@ -211,7 +211,7 @@ export class S3Client {
   #reported(request: S3Request, error: unknown): unknown {
     if (!(error instanceof WalrustError) || !error.retryable) return error;
     const waitMs = error.context[RETRY_AFTER];
-    this.#options.reachability?.failed(request, error.message, typeof waitMs === "number" ? waitMs : 0);
+    this.#options.reachability?.failed(request, error, typeof waitMs === "number" ? waitMs : 0);
     return error;
   }
 

@@ -142,6 +142,15 @@ describe("CircuitBreaker", () => {
     expect(refusalOf(subject.breaker).message).toContain("one is being tried now");
   });
 
+  test("refuses with the remedy of the last failure, if that has one", () => {
+    const subject = new Subject();
+    for (let call = 0; call < 3; call++) {
+      const failure = new WalrustError("storage", "skewed", { hint: "set the clock", retryable: true });
+      subject.breaker.settle(subject.breaker.admit(), "failed", failure);
+    }
+    expect(refusalOf(subject.breaker).hint).toBe("set the clock");
+  });
+
   test("admits one trial at a time, however long the trial takes", () => {
     const subject = new Subject();
     for (let call = 0; call < 3; call++) subject.call("failed");

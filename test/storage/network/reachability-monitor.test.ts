@@ -54,7 +54,7 @@ test("ReachabilityMonitor reports a hang after 10 s and logs an error after 30 s
     await world.pass(20.5);
     for (const request of requests) {
       world.host.ended(request);
-      world.host.failed(request, "Cannot put k in s3://bucket: nothing moved for 30 s");
+      world.host.failed(request, { message: "Cannot put k in s3://bucket: nothing moved for 30 s" });
     }
   }
   const [{ code, health, message }] = world.raised as [Condition];
@@ -70,7 +70,7 @@ test("ReachabilityMonitor reports attempts that fail at once by the same clock",
   const world = new World();
   for (let second = 0; second < 31; second++) {
     expect(world.raised.length).toBe(second > 10 ? 1 : 0);
-    world.host.failed(REQUEST, "Cannot put k in s3://bucket: Unable to connect");
+    world.host.failed(REQUEST, { message: "Cannot put k in s3://bucket: Unable to connect" });
     await world.pass(1);
   }
   expect(world.errors.length).toBe(1);
@@ -79,12 +79,23 @@ test("ReachabilityMonitor reports attempts that fail at once by the same clock",
 
 test("ReachabilityMonitor reports a store that demands a longer wait at once", () => {
   const world = new World();
-  world.host.failed(REQUEST, "Cannot put k: the store answered 503 SlowDown", 3_000);
+  world.host.failed(REQUEST, { message: "Cannot put k: the store answered 503 SlowDown" }, 3_000);
   expect(world.raised.length).toBe(0);
-  world.host.failed(REQUEST, "Cannot put k: the store answered 503 SlowDown", 30_000);
+  world.host.failed(REQUEST, { message: "Cannot put k: the store answered 503 SlowDown" }, 30_000);
   expect(world.raised.map(({ message }) => message)).toEqual([
     "waiting for http://store:9000: Cannot put k: the store answered 503 SlowDown",
   ]);
+});
+
+test("ReachabilityMonitor passes on the remedy of the failure, and else names the usual causes", () => {
+  for (const [hint, shown] of [
+    ["set the clock", "set the clock"],
+    [undefined, expect.stringContaining("check the network")],
+  ]) {
+    const world = new World();
+    world.host.failed(REQUEST, { message: "Cannot put k", hint: hint as string | undefined }, 30_000);
+    expect(world.raised.map((condition) => condition.hint)).toEqual([shown as string]);
+  }
 });
 
 test("ReachabilityMonitor ends the condition with an answer, and reports a later hang anew", async () => {
@@ -124,7 +135,7 @@ test("ReachabilityMonitor ignores a slow request while others are answered", asy
 
 test("ReachabilityMonitor forgets a method that is unused for a minute", async () => {
   const world = new World();
-  world.host.failed({ method: "DELETE" }, "Cannot delete", 30_000);
+  world.host.failed({ method: "DELETE" }, { message: "Cannot delete" }, 30_000);
   await world.pass(59);
   world.host.answered("PUT");
   expect(world.cleared).toEqual([]);
