@@ -16,11 +16,11 @@ export const undoVerb: Verb = {
   options: [STATE_OPTIONS],
   positionals: { name: "PATH", min: 1, max: 1, meaning: "Path of the restored database file" },
   examples: [
-    ["walrust undo app.db", "put back app.db as it was; the restored file becomes app.db.pre-restore-<time>"],
+    ["walrust undo app.db", "put back app.db as it was; the same command again takes that back"],
     ["walrust undo app.db --state-dir /var/lib/walrust", "with the --state-dir of the watch"],
   ],
   exitCodes: [
-    [0, "the earlier file is back; the file that was there is kept as PATH.pre-restore-<time>"],
+    [0, "the earlier file is back; the file that was there is kept as PATH.pre-restore-<time>[-undo]"],
     USAGE_EXIT,
     [3, "the database is in use or watched, or its folder is not writable"],
     [6, "nothing to undo: no restore has replaced a file at PATH"],
@@ -35,13 +35,23 @@ export const undoVerb: Verb = {
         path: result.path,
         restored_from: result.from,
         replaced_at: replacedAt,
+        replaced_by: result.wasUndo ? "undo" : "restore",
         kept: result.keptPath,
         state: result.state,
       });
       return 0;
     }
-    printLine(`${result.path}: put back the file that was replaced at ${replacedAt}`);
-    if (result.keptPath !== null) printLine(`  the file that was there is now ${result.keptPath}`);
+    const { wasUndo } = result;
+    const what = wasUndo
+      ? `took back the last undo: the restored file, which that undo replaced at ${replacedAt}, is back`
+      : `put back the file that was replaced at ${replacedAt}`;
+    printLine(`${result.path}: ${what}`);
+    if (result.keptPath !== null) {
+      printLine(
+        `  the file ${wasUndo ? "of before the restore" : "that was there"} is now ${result.keptPath}`,
+      );
+      printLine("  another `walrust undo` exchanges the two files again");
+    }
     printLine(`  ${STATE_TEXTS[result.state]}`);
     return 0;
   },

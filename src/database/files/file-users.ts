@@ -31,6 +31,54 @@ export function usersOfFiles(
   return users;
 }
 
+/** Names are listed up to this number. */
+const NAMED_MAX = 4;
+
+/** The processes in words, `walrust (pid 7) and sqlite3 (pid 8)`, or null without any. */
+export function usersTextOrNull(users: readonly FileUser[]): string | null {
+  if (users.length === 0) return null;
+  const names = users.slice(0, NAMED_MAX).map(({ pid, command }) => `${command} (pid ${pid})`);
+  const more = users.length - names.length;
+  if (more > 0) return `${names.join(", ")} and ${more} more`;
+  return names.length === 1 ? names[0]! : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
+}
+
+/**
+ * How a person ends these processes, as a part of a sentence. A service manager starts a process again that
+ * was killed.
+ */
+export function stopText(users: readonly FileUser[]): string {
+  const pids = users.slice(0, NAMED_MAX).map(({ pid }) => pid);
+  return `kill ${pids.join(" ")}, or systemctl stop for a unit`;
+}
+
+/** The last walrust that was found, and its open files: it may have hundreds of databases. */
+let lastFound: { readonly user: FileUser; readonly paths: ReadonlySet<string> } | null = null;
+
+/** Another walrust that has a file open, or null where none shows. @param path a real path */
+export function walrustAtOrNull(path: string, procFolder = "/proc"): FileUser | null {
+  if (lastFound?.paths.has(path) && isWalrust(userOf(lastFound.user.pid, procFolder))) return lastFound.user;
+  for (const name of namesIn(procFolder)) {
+    const pid = Number(name);
+    if (!Number.isInteger(pid) || pid === process.pid) continue;
+    const user = userOf(pid, procFolder);
+    const paths = isWalrust(user) ? openPaths(`${procFolder}/${name}/fd`) : null;
+    if (!paths?.has(path)) continue;
+    lastFound = { user, paths };
+    return user;
+  }
+  return null;
+}
+
+function userOf(pid: number, procFolder: string): FileUser {
+  return { pid, command: commandOf(`${procFolder}/${pid}/comm`) };
+}
+
+/** Whether the process is a walrust. */
+export function isWalrust({ command }: FileUser): boolean {
+  return command === "walrust";
+}
+
 /** The paths of the open files of a process, each once. */
 function openPaths(folder: string): Set<string> {
   const paths = new Set<string>();

@@ -2,8 +2,10 @@
  * The files that a restore or an undo replaced. Each database is kept beside the target as
  * `<name>.pre-restore-<time>`, with the -wal, -shm and -journal that it had.
  *
- * The time is the moment of the replacement, in the form 2026-03-01T12-00-00-000Z. Each time is later than
- * all before, even if the clock was set back, so the order of the names is the order of the replacements.
+ * The time is the moment of the replacement, in the form 2026-03-01T12-00-00-000Z. After an undo, "-undo"
+ * follows the time; an undo of the undo leaves the restored file at the path, and its stamp is that of a
+ * restore. Each time is later than all before, even if the clock was set back, so the order of the
+ * names is the order of the replacements.
  */
 import type { TargetFolder } from "./target-folder.ts";
 
@@ -22,7 +24,9 @@ export interface KeptFiles {
   readonly suffixes: ReadonlySet<Suffix>;
 }
 
-const STAMP = /^(\d{4}-\d\d-\d\dT\d\d)-(\d\d)-(\d\d)-(\d{3})Z$/;
+const STAMP = /^(\d{4}-\d\d-\d\dT\d\d)-(\d\d)-(\d\d)-(\d{3})Z(?:-undo)?$/;
+/** The end of the stamps of undos. */
+const UNDO = "-undo";
 
 /** The name or path under which a target, or the folder of its state, is kept. */
 export function keptName(name: string, stamp: string): string {
@@ -47,10 +51,16 @@ export function keptFiles(folder: TargetFolder): KeptFiles[] {
 }
 
 /** The stamp of a replacement that happens now: later than those of all kept files. */
-export function newStamp(folder: TargetFolder, nowMs: number): string {
+export function newStamp(folder: TargetFolder, nowMs: number, by: "restore" | "undo" = "restore"): string {
   const [newest] = keptFiles(folder);
   const afterMs = newest === undefined ? 0 : timeOfStamp(newest.stamp) + 1;
-  return new Date(Math.max(nowMs, afterMs)).toISOString().replace(/[:.]/g, "-");
+  const time = new Date(Math.max(nowMs, afterMs)).toISOString().replace(/[:.]/g, "-");
+  return by === "undo" ? `${time}${UNDO}` : time;
+}
+
+/** Whether an undo made the replacement with this stamp. */
+export function isStampOfUndo(stamp: string): boolean {
+  return stamp.endsWith(UNDO);
 }
 
 /** The time of a stamp, ms since the epoch. */

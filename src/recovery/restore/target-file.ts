@@ -11,6 +11,7 @@
  * `tidyInterrupted` removes the second names that are left.
  */
 import { closeSync, fsyncSync, openSync, type Stats } from "node:fs";
+import { isWalrust, stopText, usersOfFiles, usersTextOrNull } from "../../database/files/file-users.ts";
 import { isDatabaseInUse } from "../../database/files/in-use.ts";
 import { systemCode, WalrustError } from "../../errors.ts";
 import { COMPANIONS, keptFiles, keptName, type Suffix } from "./kept-files.ts";
@@ -61,11 +62,27 @@ export function assertTargetFree(
       hint: "Give another -o, or --force to replace the file (walrust keeps the old file beside it)",
     });
   }
-  if (isDatabaseInUse(folder.at(name))) {
-    throw new WalrustError("database", `${folder.path} is in use by another process`, {
-      hint: "Stop the application (and walrust watch) before restoring over its database",
+  if (isDatabaseInUse(folder.at(name))) throw inUseError(folder.path);
+}
+
+/** The error for a database that a process has open, with that process and how to stop it. */
+export function inUseError(path: string): WalrustError {
+  const users = usersOfFiles([path]).get(path) ?? [];
+  const who = usersTextOrNull(users);
+  if (who === null) {
+    const hint = "Stop the application (and walrust watch) before its file is replaced";
+    return new WalrustError("database", `${path} is in use by another process`, {
+      hint: `${hint}; as root, \`fuser -v ${path}\` names the process`,
+      context: { path },
     });
   }
+  const watch = users.some(isWalrust) ? "the watch" : "";
+  const application = users.every(isWalrust) ? "" : "the application";
+  const what = [watch, application].filter((one) => one !== "").join(" and ");
+  return new WalrustError("database", `${path} is in use by ${who}`, {
+    hint: `Stop ${what} (${stopText(users)}), then run this command again`,
+    context: { path },
+  });
 }
 
 /** The logs with content beside a file of the folder. */

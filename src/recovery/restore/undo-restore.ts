@@ -6,14 +6,15 @@
  * application could have opened the database before the old one arrives.
  */
 import { resolve } from "node:path";
+import { isWalrust, stopText, usersOfFiles, usersTextOrNull } from "../../database/files/file-users.ts";
 import { takeHostLockOrNull } from "../../database/files/host-lock.ts";
 import { isDatabaseInUse } from "../../database/files/in-use.ts";
 import type { Env } from "../../env.ts";
 import { systemCode, WalrustError } from "../../errors.ts";
 import type { LocalPlaces } from "../../local/places.ts";
-import { COMPANIONS, type KeptFiles, keptFiles, newStamp, timeOfStamp } from "./kept-files.ts";
+import { COMPANIONS, isStampOfUndo, type KeptFiles, keptFiles, newStamp, timeOfStamp } from "./kept-files.ts";
 import { returnState, type UndoneState } from "./restored-state.ts";
-import { assertTargetFree, logsOf, replaceTarget, tidyInterrupted } from "./target-file.ts";
+import { assertTargetFree, inUseError, logsOf, replaceTarget, tidyInterrupted } from "./target-file.ts";
 import { resolvePlace, TargetFolder } from "./target-folder.ts";
 
 /** The result of an undo. */
@@ -23,6 +24,8 @@ export interface UndoResult {
   readonly from: string;
   /** When that file was replaced, ms since the epoch. */
   readonly replacedMs: number;
+  /** Whether an undo had replaced that file: then this undo takes back the last one. */
+  readonly wasUndo: boolean;
   /** Where the file that was at the path is now; null when nothing was there. */
   readonly keptPath: string | null;
   readonly state: UndoneState;
@@ -76,29 +79,34 @@ function putBack(
 ): Omit<UndoResult, "path"> {
   const stats = folder.statsOrNull(kept.name);
   if (stats === null) throw nothingToUndo(folder.path);
-  const stamp = newStamp(folder, env.nowMs());
+  const wasUndo = isStampOfUndo(kept.stamp);
+  // An undo that takes back another leaves the restored file at the path, as a restore does.
+  const stamp = newStamp(folder, env.nowMs(), wasUndo ? "restore" : "undo");
   const state = returnState(folder.path, kept.stamp, stamp, places);
   const moved = replaceTarget(folder, { name: kept.name, stats, logs: logsOf(folder, kept.name) }, stamp);
   for (const suffix of COMPANIONS) folder.remove(`${kept.name}${suffix}`);
   const replacedMs = timeOfStamp(kept.stamp);
-  return { from: folder.shown(kept.name), replacedMs, keptPath: hadFile ? moved : null, state };
+  return { from: folder.shown(kept.name), replacedMs, wasUndo, keptPath: hadFile ? moved : null, state };
 }
 
 /** The kept file may be open in a shell: its -wal would stay under the other name. */
 function assertNotInUse(folder: TargetFolder, { name }: KeptFiles): void {
-  if (!isDatabaseInUse(folder.at(name))) return;
-  throw new WalrustError("database", `${folder.shown(name)} is in use by another process`, {
-    hint: "Close the program that has the file open",
-  });
+  if (isDatabaseInUse(folder.at(name))) throw inUseError(folder.shown(name));
 }
 
 /** Takes the host lock of the present file. @throws WalrustError code "locked" when a watch holds it */
 function lockUnwatched(folder: TargetFolder): () => void {
   const release = takeHostLockOrNull(folder.at(folder.name));
   if (release !== null) return release;
-  throw new WalrustError("locked", `Another walrust works on ${folder.path}`, {
-    hint: "Stop the watch (and the application) before an undo",
-  });
+  const users = usersOfFiles([folder.path]).get(folder.path)?.filter(isWalrust) ?? [];
+  const who = usersTextOrNull(users);
+  throw new WalrustError(
+    "locked",
+    `Another walrust works on ${folder.path}${who === null ? "" : `: ${who}`}`,
+    {
+      hint: `Stop the watch${who === null ? "" : ` (${stopText(users)})`} and the application before an undo`,
+    },
+  );
 }
 
 function nothingToUndo(path: string): WalrustError {

@@ -16,6 +16,7 @@ interface Undone {
   readonly path: string;
   readonly restored_from: string;
   readonly replaced_at: string;
+  readonly replaced_by: string;
   readonly kept: string | null;
   readonly state: string;
 }
@@ -32,6 +33,7 @@ test("undo puts the database back, a watch continues, and an undo can be undone"
   const undone = documentOf<Undone>(await mustWalrust(["undo", database, "--json"]));
   assertSameBytes(database, newest.imagePath);
   expect(undone).toMatchObject({ path: database, restored_from: previous, state: "returned" });
+  expect(undone.replaced_by).toBe("restore");
   assertSameBytes(undone.kept!, points[1]!.imagePath);
   expect(previous).toContain(undone.replaced_at.replace(/[:.]/g, "-"));
 
@@ -42,6 +44,11 @@ test("undo puts the database back, a watch continues, and an undo can be undone"
   expect([refused.exitCode, failureDocument(refused)["code"]]).toEqual([3, "database"]);
   // The file was renamed, so the first look compares its pages. A commit before that look is anchored.
   await mustWalrust(["sync", "app", ...there]);
+  for (const verb of [["undo", database], restore]) {
+    const { exitCode, stderr } = await runWalrust(verb);
+    expect([exitCode, stderr]).toEqual([3, expect.stringContaining(`in use by walrust (pid ${watch.pid})`)]);
+    expect(stderr).toContain(`Stop the watch (kill ${watch.pid}, or systemctl stop for a unit)`);
+  }
   const app = await SqliteProcess.open(database);
   await app.must("UPDATE item SET body = 'after the undo' WHERE id = 1");
   await watch.waitForTxid(newest.txid + 1, "app");
@@ -52,7 +59,8 @@ test("undo puts the database back, a watch continues, and an undo can be undone"
 
   const text = await mustWalrust(["undo", database]);
   assertSameBytes(database, points[1]!.imagePath);
-  expect(text.stdout).toContain(`${database}: put back the file that was replaced at `);
+  expect(text.stdout).toContain(`${database}: took back the last undo: the restored file`);
+  expect(text.stdout).toContain(`the file of before the restore is now ${database}.pre-restore-`);
   expect(text.stdout).toContain("a watch continues the history with the pages that differ");
 });
 

@@ -2,7 +2,13 @@
 import { afterEach, expect, test } from "bun:test";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { keptFiles, keptName, newStamp, timeOfStamp } from "../../../src/recovery/restore/kept-files.ts";
+import {
+  isStampOfUndo,
+  keptFiles,
+  keptName,
+  newStamp,
+  timeOfStamp,
+} from "../../../src/recovery/restore/kept-files.ts";
 import { TargetFolder } from "../../../src/recovery/restore/target-folder.ts";
 import { tempFolder } from "../../support/temp.ts";
 
@@ -42,6 +48,17 @@ test("keptFiles counts no other target, no other form of a time, no folder and n
   mkdirSync(folder.at(keptName("app.db", OLDER)));
   symlinkSync("app.db", folder.at(keptName("app.db", NEWER)));
   expect(keptFiles(folder)).toEqual([]);
+});
+
+test("the stamp of an undo is one of its own, and later than that of the restore", () => {
+  const stamp = newStamp(folderWith(keptName("app.db", OLDER)), timeOfStamp(OLDER), "undo");
+  expect(stamp).toBe(`${NEWER}-undo`);
+  expect([isStampOfUndo(stamp), isStampOfUndo(NEWER)]).toEqual([true, false]);
+  const [older, undone] = [keptName("app.db", OLDER), keptName("app.db", stamp)];
+  const folder = folderWith(older, undone, `${undone}-wal`);
+  expect(keptFiles(folder).map(({ name }) => name)).toEqual([undone, older]);
+  expect(keptFiles(folder)[0]!.suffixes).toEqual(new Set(["", "-wal"] as const));
+  expect(newStamp(folder, 0)).toBe("2026-03-01T12-00-00-002Z");
 });
 
 test("newStamp is later than all kept files, even after the clock was set back", () => {

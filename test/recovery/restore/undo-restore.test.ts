@@ -74,11 +74,11 @@ describe("undo puts back", () => {
     const previous = await restoreOver(path, 3);
     const result = undo(path);
     expect(Buffer.compare(readFileSync(path), bucket.images.get(1)!)).toBe(0);
-    expect(result).toMatchObject({ path, from: previous });
+    expect(result).toMatchObject({ path, from: previous, wasUndo: false });
     expect(filesBeside(path)).toEqual(["app.db", basename(result.keptPath!)]);
     expect(Buffer.compare(readFileSync(result.keptPath!), bucket.images.get(3)!)).toBe(0);
     const again = undo(path);
-    expect([again.from, filesBeside(path).length]).toEqual([result.keptPath!, 2]);
+    expect([again.from, again.wasUndo, filesBeside(path).length]).toEqual([result.keptPath!, true, 2]);
     expect(Buffer.compare(readFileSync(path), bucket.images.get(3)!)).toBe(0);
   });
 
@@ -86,6 +86,10 @@ describe("undo puts back", () => {
     const path = join(tempFolder("undo"), "app.db");
     for (const txid of [1, 2, 3]) await restoreOver(path, txid);
     undo(path);
+    expect(Buffer.compare(readFileSync(path), bucket.images.get(2)!)).toBe(0);
+    await restoreOver(path, 1);
+    // A restore after an undo is undone as a restore.
+    expect(undo(path).wasUndo).toBe(false);
     expect(Buffer.compare(readFileSync(path), bucket.images.get(2)!)).toBe(0);
   });
 
@@ -99,7 +103,7 @@ describe("undo puts back", () => {
     expect(filesBeside(path)).toEqual(["app.db", "app.db-wal", basename(keptPath!)].sort());
     undo(path);
     expect(Buffer.compare(imageOf(path), bucket.images.get(2)!)).toBe(0);
-    undo(path);
+    expect(undo(path).wasUndo).toBe(false);
     expect(Buffer.compare(imageOf(path), image)).toBe(0);
   });
 
@@ -155,7 +159,8 @@ describe("undo changes nothing", () => {
       await app.must("INSERT INTO t(v) VALUES ('in use')");
       const error = await undoFailure(path);
       expect([error.code, error.exitCode]).toEqual(["database", 3]);
-      expect(error.message).toBe(`${opened} is in use by another process`);
+      expect(error.message).toMatch(new RegExp(`^${opened} is in use by \\S+ \\(pid ${app.pid}\\)$`));
+      expect(error.hint).toContain(`Stop the application (kill ${app.pid},`);
       await app.close();
     }
     expect(undo(path).from).toBe(previous);

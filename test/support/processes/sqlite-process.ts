@@ -42,6 +42,10 @@ export class SqliteProcess {
     return child;
   }
 
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** Runs each statement and stops at the first failure. The reply has the rows of the last statement. */
   async run(...statements: string[]): Promise<SqliteReply> {
     this.#child.stdin.write(`${JSON.stringify(statements)}\n`);
