@@ -15,6 +15,7 @@ import {
   STATE_OPTIONS,
   STORE_OPTIONS,
 } from "../config/settings/settings.ts";
+import { stopText, walrustAtOrNull } from "../database/files/file-users.ts";
 import { takeHostLockOrNull } from "../database/files/host-lock.ts";
 import { entriesByName } from "../discovery/finder.ts";
 import { WalrustError } from "../errors.ts";
@@ -262,8 +263,10 @@ function lockHere(destination: string, name: string, folders: RuntimeFolders): (
   const path = databasePathOrNull(destination, name, folders);
   const release = path === null ? (): void => {} : takeHostLockOrNull(path);
   if (release !== null) return release;
-  throw new WalrustError("locked", `Another walrust holds ${path} and does not answer`, {
-    hint: "Try again, or stop that walrust first",
+  const holder = path === null ? null : walrustAtOrNull(path);
+  const who = holder === null ? "" : ` (pid ${holder.pid})`;
+  throw new WalrustError("locked", `Another walrust holds ${path} and does not answer${who}`, {
+    hint: `Try again, or stop that walrust first${holder === null ? "" : ` (${stopText([holder])})`}`,
   });
 }
 

@@ -8,6 +8,7 @@ import { systemCode, WalrustError } from "../../errors.ts";
 import type { DatabaseHeader } from "../../format/sqlite-header.ts";
 import { isJournalHot } from "../connection/journal-guard.ts";
 import { readDatabaseHeader } from "../files/descriptors.ts";
+import { stopText, walrustAtOrNull } from "../files/file-users.ts";
 import { requireLocalFileSystem } from "../files/mount-type.ts";
 import { openRegular } from "../files/regular-file.ts";
 import { requireOwnWalAt } from "../wal/wal-gate.ts";
@@ -100,10 +101,26 @@ export function replacedError(path: string): WalrustError {
   });
 }
 
-/** The error for a host lock that another walrust holds. */
+/**
+ * The error for a host lock that another walrust holds. `namedHolder` adds the process, which takes a look at
+ * all processes.
+ */
 export function lockedError(path: string): WalrustError {
   return new WalrustError("locked", `Cannot pin ${path}: another walrust has it`, {
     hint: "Stop the other walrust, or let it take the snapshot: only one at a time may replicate a database",
     context: { path },
+  });
+}
+
+/** As `error`, and if another walrust has the database at a real path, with that process. */
+export function namedHolder(error: WalrustError, path: string): WalrustError {
+  const holder = error.code === "locked" ? walrustAtOrNull(path) : null;
+  if (holder === null) return error;
+  return new WalrustError("locked", `Cannot pin ${path}: another walrust has it, with pid ${holder.pid}`, {
+    hint:
+      `Stop one of the two (${stopText([holder])}): only one at a time may replicate a database; ` +
+      "`walrust status` shows the databases of both",
+    context: { ...error.context, pid: holder.pid },
+    cause: error,
   });
 }

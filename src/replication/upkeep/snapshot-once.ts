@@ -2,6 +2,7 @@
  * Takes one snapshot of one database without a watch: attaches, captures up to now, writes the image, uploads
  * all pending files in order, and detaches. The snapshot is consistent while the application writes.
  */
+import { namedHolder } from "../../database/pin/pinnable.ts";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
@@ -55,7 +56,9 @@ export async function snapshotOnce(
   context: SnapshotContext,
   signal: AbortSignal,
 ): Promise<SnapshotResult> {
-  const attached = await attach(target, context.store, context.env);
+  const attached = await attach(target, context.store, context.env).catch((error: unknown) => {
+    throw error instanceof WalrustError ? namedHolder(error, target.path) : error;
+  });
   const { live, condition } = attached;
   if (condition !== null) {
     const { message, hint } = condition;

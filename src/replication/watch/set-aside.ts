@@ -8,6 +8,7 @@
  * creating the database.
  */
 import { statSync } from "node:fs";
+import { namedHolder } from "../../database/pin/pinnable.ts";
 import { systemCode, WalrustError } from "../../errors.ts";
 import { Trouble } from "../../storage/contract/trouble.ts";
 import type { WatchContext } from "../context/watch-context.ts";
@@ -18,10 +19,14 @@ const RETRY_INTERVAL_MS = 5_000;
 /** An application that holds a named database is logged when it does so twice. */
 const BUSY_SIGHTINGS = 2;
 
+/** Looks for another walrust at the database; the process of another user never shows. */
+const VAIN_LOOKS_MAX = 3;
+
 /** The refusals of one database since it was last attached. */
 export class SetAside {
   #error: WalrustError | null = null;
   #sightings = 0;
+  #vainLooks = 0;
   #isActive = false;
   #dueMs = 0;
   readonly #trouble: Trouble;
@@ -62,14 +67,23 @@ export class SetAside {
   }
 
   /** Reports that the database cannot be watched, again or for the first time. */
-  report(error: WalrustError): void {
+  report(reason: WalrustError): void {
     const { target, context } = this;
+    const error = this.#named(reason);
     this.#error = error;
     this.#sightings++;
     const isBeingCreated = target.isDiscovered && this.#sightings === 1 && !hasContent(target.path);
     if (isBeingCreated || !this.#trouble.failed(error) || target.isDiscovered) return;
     const { code, message } = error;
     context.emit({ event: "stopped", database: target.name, code, message });
+  }
+
+  /** Names the walrust that has the database, if there is one and its process shows. */
+  #named(error: WalrustError): WalrustError {
+    if (error.code !== "locked" || this.#vainLooks >= VAIN_LOOKS_MAX) return error;
+    const named = namedHolder(error, this.target.path);
+    this.#vainLooks = named === error ? this.#vainLooks + 1 : 0;
+    return named;
   }
 
   /** Reports that an application holds a named database, which is tried again all the time. */

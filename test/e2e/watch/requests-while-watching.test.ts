@@ -72,7 +72,8 @@ test("a second watch of a database ends with 3 and does not disturb the first", 
   for (const words of [destination.words, ["-b", `file://${join(folder, "elsewhere")}`]]) {
     const second = await runWalrust(["watch", database, ...words]);
     expect(second.exitCode).toBe(3);
-    expect(second.stderr).toContain("another walrust has it");
+    expect(second.stderr).toContain(`another walrust has it, with pid ${watch.pid}`);
+    expect(second.stderr).toContain(`Stop one of the two (kill ${watch.pid}, or systemctl stop for a unit)`);
   }
   const elsewhere = ["snapshot", database, "-b", `file://${join(folder, "elsewhere")}`];
   expect((await runWalrust(elsewhere)).exitCode).toBe(3);
