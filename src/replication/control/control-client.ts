@@ -14,9 +14,12 @@ import {
   pidOfSocket,
 } from "./announcements.ts";
 import { type ControlRequest, parseAnswer, type WatchRequest } from "./control-request.ts";
+import { isProcessStopped, silentError } from "./silent-watch.ts";
 
-/** A watch that takes longer to acknowledge a request hangs, or is stopped. */
+/** A watch that takes longer to acknowledge a request hangs. */
 const ACKNOWLEDGE_LIMIT_MS = 10_000;
+/** A process that is stopped after this long is not waited for. */
+const STOPPED_LIMIT_MS = 1_000;
 
 /** The caller of a request, who decides how long to wait. */
 export interface Asker {
@@ -25,6 +28,8 @@ export interface Asker {
   readonly signal: AbortSignal;
   /** A watch that has not answered by then hangs; absent: no limit once it has acknowledged the request. */
   readonly answerLimitMs?: number;
+  /** A watch that has not acknowledged the request by then hangs; 10 s if absent. */
+  readonly acknowledgeLimitMs?: number;
 }
 
 /**
@@ -32,7 +37,7 @@ export interface Asker {
  * @param asker if absent, the answer is waited for without limit
  * @returns the answer's result, or null when no watch runs
  * @throws WalrustError with the code that the watch answered; code "locked" when the watch does not
- * acknowledge the request within 10 s, or when the asker waits no longer
+ * acknowledge the request in time, or when the asker waits no longer
  */
 export async function askWatchOrNull(
   stateFolder: string,
@@ -188,13 +193,11 @@ async function exchange(path: string, text: string, asker: Asker | undefined): P
   const leave = (): void => reject(abandonedError());
   if (asker?.signal.aborted) leave();
   asker?.signal.addEventListener("abort", leave, { once: true });
-  void asker?.env.sleep(ACKNOWLEDGE_LIMIT_MS, acknowledged.signal).then(() => {
-    if (!acknowledged.signal.aborted) reject(silentError(path));
-  });
-  if (asker?.answerLimitMs !== undefined) {
-    void asker.env.sleep(asker.answerLimitMs, answered.signal).then(() => {
-      if (!answered.signal.aborted) reject(silentError(path));
-    });
+  if (asker !== undefined) {
+    const pid = pidOfSocket(path);
+    const { env, answerLimitMs, acknowledgeLimitMs = ACKNOWLEDGE_LIMIT_MS } = asker;
+    void untilSilent(pid, acknowledgeLimitMs, env, acknowledged.signal).then(reject);
+    if (answerLimitMs !== undefined) void untilSilent(pid, answerLimitMs, env, answered.signal).then(reject);
   }
   try {
     return await promise;
@@ -206,14 +209,24 @@ async function exchange(path: string, text: string, asker: Asker | undefined): P
   }
 }
 
-function abandonedError(): WalrustError {
-  return new WalrustError("locked", "the running watch goes on with what it was asked for");
+/**
+ * Waits for the end of a limit, or until the process is found to be stopped.
+ * @param signal aborts when the watch has spoken; the promise stays open then
+ */
+async function untilSilent(
+  pid: number,
+  limitMs: number,
+  env: Pick<Env, "sleep">,
+  signal: AbortSignal,
+): Promise<WalrustError> {
+  const firstMs = Math.min(limitMs, STOPPED_LIMIT_MS);
+  await env.sleep(firstMs, signal);
+  if (!signal.aborted && (firstMs === limitMs || isProcessStopped(pid))) return silentError(pid, firstMs);
+  if (!signal.aborted) await env.sleep(limitMs - firstMs, signal);
+  if (!signal.aborted) return silentError(pid, limitMs);
+  return await new Promise(() => {});
 }
 
-function silentError(path: string): WalrustError {
-  const pid = pidOfSocket(path);
-  return new WalrustError("locked", `The watch with pid ${pid} does not answer`, {
-    hint: "It hangs or was stopped: let it go on (kill -CONT), or end it (kill -KILL) and try again",
-    context: { pid },
-  });
+function abandonedError(): WalrustError {
+  return new WalrustError("locked", "the running watch goes on with what it was asked for");
 }

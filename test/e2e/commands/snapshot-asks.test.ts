@@ -74,7 +74,9 @@ test("snapshot names a watch that hangs after some seconds, and continues when t
   const run = await runWalrust(["snapshot", database, ...destination.words]);
   process.kill(watch.pid, "SIGCONT");
   expect(run.exitCode).toBe(3);
-  expect(run.stderr).toContain(`The watch with pid ${watch.pid} does not answer`);
+  expect(run.stderr).toContain(
+    `The watch with pid ${watch.pid} does not answer: the process is stopped (SIGSTOP) and captures nothing`,
+  );
   await mustWalrust(["snapshot", database, ...destination.words]);
   expect(await watch.stop()).toBe(0);
 });

@@ -196,7 +196,9 @@ test("status names a watch that hangs, and ends with 3", async () => {
   process.kill(watch.pid, "SIGCONT");
   expect(run.exitCode).toBe(3);
   const hanging = document.watches.find(({ pid }) => pid === watch.pid);
-  expect(hanging?.problem?.message).toBe(`The watch with pid ${watch.pid} does not answer`);
+  expect(hanging?.problem?.message).toBe(
+    `The watch with pid ${watch.pid} does not answer: the process is stopped (SIGSTOP) and captures nothing`,
+  );
   expect((await status(...destination.words)).run.exitCode).toBe(0);
   expect(await watch.stop()).toBe(0);
 });

@@ -139,7 +139,7 @@ test("sync without a watch of the database ends with 3", async () => {
   process.kill(watch.pid, "SIGCONT");
   expect([hanging.exitCode, toldFailure(hanging).message]).toEqual([
     3,
-    `The watch with pid ${watch.pid} does not answer`,
+    `The watch with pid ${watch.pid} does not answer: the process is stopped (SIGSTOP) and captures nothing`,
   ]);
   expect(await watch.stop()).toBe(0);
 });

@@ -11,6 +11,7 @@ import { RuntimeFolders } from "../../../src/local/folders/runtime-folder.ts";
 import { askWatchOrNull } from "../../../src/replication/control/control-client.ts";
 import type { ControlRequest } from "../../../src/replication/control/control-request.ts";
 import { serveControl } from "../../../src/replication/control/control-server.ts";
+import { isProcessStopped } from "../../../src/replication/control/silent-watch.ts";
 import { waitUntil } from "../../support/processes/sqlite-process.ts";
 import { gate } from "../../support/servers/faulty-store.ts";
 import { tempFolder } from "../../support/temp.ts";
@@ -77,13 +78,33 @@ test("a watch that accepts the connection and sends nothing is named after 10 s"
   const env = { sleep: async (durationMs: number) => void sleeps.push(durationMs) };
   const asker = { env, signal: new AbortController().signal };
   const error = await failureOf(askWatchOrNull(folder, SNAPSHOT, asker));
-  expect(sleeps).toEqual([10_000]);
-  expect([error.code, error.exitCode, error.message]).toEqual([
-    "locked",
-    3,
-    "The watch with pid 77 does not answer",
-  ]);
-  expect(error.hint).toContain("kill -CONT");
+  expect(sleeps).toEqual([1_000, 9_000]);
+  expect([error.code, error.exitCode]).toEqual(["locked", 3]);
+  expect(error.message).toMatch(/^The watch with pid 77 does not answer: .* has sent nothing for 10 s$/);
+  expect(error.hint).toContain("kill -KILL 77");
+  sleeps.length = 0;
+  const hasty = { ...asker, acknowledgeLimitMs: 4_000 };
+  expect((await failureOf(askWatchOrNull(folder, SNAPSHOT, hasty))).message).toEndWith("for 4 s");
+  expect(sleeps).toEqual([1_000, 3_000]);
+  server.close();
+});
+
+test("a watch that is stopped is named after 1 s, with the way to let it go on", async () => {
+  const child = Bun.spawn(["sleep", "1000"]);
+  process.kill(child.pid, "SIGSTOP");
+  const { folder, server } = await serveRaw(`walrust-${child.pid}-0a.sock`, () => {});
+  const sleeps: number[] = [];
+  const sleep = async (durationMs: number): Promise<void> => {
+    sleeps.push(durationMs);
+    await waitUntil(() => isProcessStopped(child.pid));
+  };
+  const asker = { env: { sleep }, signal: new AbortController().signal };
+  const error = await failureOf(askWatchOrNull(folder, SNAPSHOT, asker));
+  expect(sleeps).toEqual([1_000]);
+  expect(error.message).toContain("the process is stopped (SIGSTOP)");
+  expect(error.hint).toContain(`kill -CONT ${child.pid}`);
+  child.kill("SIGKILL");
+  await child.exited;
   server.close();
 });
 
