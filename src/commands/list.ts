@@ -7,6 +7,7 @@ import { WalrustError } from "../errors.ts";
 import { oneLine } from "../observability/terminal-text.ts";
 import { type InventoryEntry, type InventoryPoint, takeInventory } from "../recovery/plan/inventory.ts";
 import { ForeignLayoutError } from "../storage/bucket/foreign-layout.ts";
+import { missingBackupError } from "../storage/bucket/missing-backup.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import type { ListDocument, ListedDatabase, ListedPoint } from "./shared/documents.ts";
 import { findLocal, localLines } from "./shared/list-local.ts";
@@ -45,11 +46,7 @@ function listStored(invocation: Invocation): Promise<number> {
   return withPatience(invocation, async (store) => {
     const [name = null] = invocation.words.positionals;
     const entries = await takeInventory(store, name, invocation.signal);
-    if (name !== null && entries.length === 0) {
-      throw new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
-        hint: "`walrust list` without a name shows all databases",
-      });
-    }
+    if (name !== null && entries.length === 0) throw await missingBackupError(store, name, invocation.signal);
     const [foreign = null] = entries.map((entry) => entry.foreign);
     if (foreign !== null && entries.every((entry) => entry.foreign !== null)) {
       throw new ForeignLayoutError(store, foreign);

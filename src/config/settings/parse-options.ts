@@ -3,6 +3,7 @@
  * unknown option is an error that names it and the nearest known one.
  */
 import { WalrustError } from "../../errors.ts";
+import { editDistance } from "../../format/edit-distance.ts";
 import type { OptionGroup, OptionSpec, OptionValues } from "./option-spec.ts";
 import { defaultValue, flagPlace, parseText } from "./parse-value.ts";
 
@@ -114,19 +115,6 @@ export function nearestName(name: string, names: readonly string[]): string | nu
     }
   }
   return nearest;
-}
-
-function editDistance(a: string, b: string): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = previous[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
-      row.push(Math.min(previous[j]! + 1, row[j - 1]! + 1, substitution));
-    }
-    previous = row;
-  }
-  return previous[b.length]!;
 }
 
 function usage(message: string, hint?: string): WalrustError {

@@ -23,6 +23,7 @@ import {
   otherNameOrNull,
   readManifest,
 } from "../../storage/bucket/manifest.ts";
+import { missingBackupError } from "../../storage/bucket/missing-backup.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { checkInProcess, type IntegrityChecker } from "../integrity/integrity-child.ts";
 import { assessVerdict, type IntegrityMode, type IntegrityVerdict } from "../integrity/integrity-verdict.ts";
@@ -292,7 +293,7 @@ async function planNow(
   const stored = await bucket.list(signal);
   const listing = joinListings(stored, await (spool?.list() ?? []));
   if (isDoubtful(stored)) await assertNotForeign(store, request.name, signal);
-  if (listing.length === 0) throw await nothingThere(request.name, store);
+  if (listing.length === 0) throw await missingBackupError(store, request.name, signal);
   if (manifest.kind === "unreadable") env.log.warn(`the manifest cannot be used: ${manifest.reason}`);
   if (manifest.kind === "manifest") warnOfName(manifest.manifest, request.name, env);
   const isWaiting = (object: LtxObject | null): boolean =>
@@ -477,18 +478,4 @@ function assertPlan(name: string, plan: ReturnType<typeof planRestore>): Restore
     });
   }
   throw new WalrustError("restore", `${name} has no such restorable point`);
-}
-
-/** The error for a name without objects; its hint lists the names that exist. */
-async function nothingThere(name: string, store: ObjectStore): Promise<WalrustError> {
-  const folders = await store.listFolders("");
-  const known = folders.filter((folder) => folder !== name).slice(0, 10);
-  const hint =
-    known.length > 0
-      ? `There are: ${known.join(", ")} (see \`walrust list\`)`
-      : `Nothing is stored below ${store.url}`;
-  return new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
-    hint,
-    context: { database: name },
-  });
 }

@@ -8,11 +8,12 @@
  * anything suspicious the bucket is listed again, and if it changed, the verification starts over.
  */
 import type { Env } from "../../env.ts";
-import { hasCode, WalrustError } from "../../errors.ts";
+import { hasCode } from "../../errors.ts";
 import { manifestKey } from "../../format/keys.ts";
 import type { LtxObject } from "../../storage/bucket/catalog.ts";
 import { assertNotForeign } from "../../storage/bucket/foreign-layout.ts";
 import { type ManifestReading, readManifest } from "../../storage/bucket/manifest.ts";
+import { missingBackupError } from "../../storage/bucket/missing-backup.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import type { IntegrityChecker } from "../integrity/integrity-child.ts";
 import { checkEnds, checkListed, type ObjectVerdict } from "../object/check-object.ts";
@@ -75,7 +76,8 @@ export async function verifyDatabase(
     const manifest = await readManifest(store, name, options.signal);
     const listing = await takeListing(store, name, options.signal);
     if (listing.objects.length === 0) await assertNotForeign(store, name, options.signal);
-    if (listing.objects.length === 0 && manifest.kind === "none") throw nothingThere(store, name);
+    if (listing.objects.length === 0 && manifest.kind === "none")
+      throw await missingBackupError(store, name, options.signal);
     const result = await runPass({ store, name, manifest, listing, options, env });
     const isSuspicious = result.vanished.length > 0 || result.report.status !== "ok";
     if (!isSuspicious) return result.report;
@@ -269,11 +271,4 @@ async function hasChanged(
   const { objects } = await takeListing(store, name, signal);
   const keys = new Set(objects.map((object) => object.key));
   return listing.objects.some((object) => !keys.has(object.key));
-}
-
-function nothingThere(store: ObjectStore, name: string): WalrustError {
-  return new WalrustError("restore", `No backup of ${JSON.stringify(name)} in ${store.url}`, {
-    hint: "`walrust list` shows the names that are there",
-    context: { database: name },
-  });
 }

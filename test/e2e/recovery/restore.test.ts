@@ -105,11 +105,16 @@ test("restore of a point out of range ends with 6 and names the nearest points",
   }
 });
 
-test("restore of an unknown name ends with 6 and names the existing ones", async () => {
-  const run = await runWalrust(["restore", "ap", "-o", newOutput(), ...history.destination.words]);
-  expect(run.exitCode).toBe(6);
-  expect(run.stderr).toContain("There are: app");
-});
+test.each(["restore", "verify", "list"])(
+  "%s of an unknown name ends with 6, and names similar and existing ones",
+  async (verb) => {
+    const output = verb === "restore" ? ["-o", newOutput()] : [];
+    const run = await runWalrust([verb, "ap", ...output, ...history.destination.words]);
+    expect(run.exitCode).toBe(6);
+    expect(run.stderr).toContain('No backup of "ap" in file://');
+    expect(run.stderr).toContain("  Did you mean app? There are: app (`walrust list`)\n");
+  },
+);
 
 test("restore --json prints one document of a stable shape", async () => {
   const output = newOutput();
