@@ -5,6 +5,7 @@
 import { hasCode, WalrustError } from "../../errors.ts";
 import {
   exitCodeOf,
+  isInTheWay,
   type RestoreAllRequest,
   type RestoreAllRow,
   restoreAll,
@@ -84,7 +85,8 @@ function rowLines(row: RestoreAllRow): string[] {
   switch (row.kind) {
     case "failed": {
       const { message, hint } = row.error;
-      return [`${name}: FAILED: ${message}`, ...(hint === undefined ? [] : [`  ${hint}`])];
+      const word = isInTheWay(row) ? "NOT REPLACED" : "FAILED";
+      return [`${name}: ${word}: ${message}`, ...(hint === undefined ? [] : [`  ${hint}`])];
     }
     case "unchanged":
       return [`${name}: TXID ${row.txid} is at ${row.path} already (${formatBytes(row.bytes)})`];
@@ -136,15 +138,18 @@ function rowJson(row: RestoreAllRow): unknown {
 }
 
 function summaryOf(rows: readonly RestoreAllRow[], durationMs: number): string {
-  const part = (kind: RestoreAllRow["kind"], word: string): string[] => {
-    const count = rows.filter((row) => row.kind === kind).length;
-    return count === 0 ? [] : [`${count} ${word}`];
-  };
+  const counted = (count: number, word: string): string[] => (count === 0 ? [] : [`${count} ${word}`]);
+  const part = (kind: RestoreAllRow["kind"], word: string): string[] =>
+    counted(rows.filter((row) => row.kind === kind).length, word);
+  const [kept, failed] = [true, false].map((isKept) =>
+    rows.filter((row) => row.kind === "failed" && isInTheWay(row) === isKept),
+  ) as [RestoreAllRow[], RestoreAllRow[]];
   const parts = [
     ...part("restored", "restored"),
     ...part("planned", "to be restored"),
     ...part("unchanged", "already there"),
-    ...part("failed", "FAILED"),
+    ...counted(kept.length, "not replaced (another file is there; see --force)"),
+    ...counted(failed.length, "FAILED"),
   ];
   const bytes = rows.reduce((sum, row) => sum + (row.kind === "restored" ? row.result.bytes : 0), 0);
   const size = bytes === 0 ? "" : `; ${formatBytes(bytes)} written`;

@@ -161,13 +161,21 @@ class RestoreAllRun {
     if (proof.kind === "other" && !request.force) {
       throw new WalrustError("usage", `${outputPath} exists, and ${proof.reason}`, {
         hint: "Give --force to replace the file (walrust keeps the old file beside it), or another --into",
-        context: { database: name, path: outputPath },
+        context: { database: name, path: outputPath, [IN_THE_WAY]: true },
       });
     }
     const onProgress = (done: number, total: number): void => this.#observer.onRead?.(name, done, total);
     const result = await restore(request, { ...this.#context, onProgress });
     return { kind: request.dryRun ? "planned" : "restored", name, result };
   }
+}
+
+/** The name, in an error's context, of a file that was there and stays. */
+const IN_THE_WAY = "exists";
+
+/** Whether a database was not restored only because a file is at its place, which stays as it is. */
+export function isInTheWay(row: RestoreAllRow): boolean {
+  return row.kind === "failed" && row.error.context[IN_THE_WAY] === true;
 }
 
 function assertFolder(path: string): void {

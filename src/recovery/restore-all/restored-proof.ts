@@ -65,7 +65,9 @@ export async function proveRestored(
   signal?.throwIfAborted();
   const plan = await planDryRun(request, context);
   if (plan.txid !== state.txid) {
-    return other(`it holds TXID ${state.txid}, and TXID ${plan.txid} is to be restored`);
+    const age = state.txid < plan.txid ? "older" : "newer";
+    const own = `TXID ${state.txid} (${new Date(state.timeMs).toISOString()})`;
+    return other(`it holds the ${age} ${own}, and TXID ${plan.txid} is to be restored`);
   }
   const newest = plan.objects.at(-1);
   if (newest === undefined || !(await isConfirmed(state, newest, store, signal))) {

@@ -105,6 +105,10 @@ test("restore --all leaves a changed file without --force, and keeps it with --f
   writeFileSync(output, "mine");
   const refused = await runWalrust(wordsInto(into));
   expect([refused.exitCode, refused.stdout]).toEqual([2, expect.stringContaining("--force")]);
+  expect(refused.stdout).toContain(`romneys/app: NOT REPLACED: ${output} exists, and its content`);
+  expect(refused.stdout).toMatch(
+    / 2 already there, 1 not replaced \(another file is there; see --force\), in /,
+  );
   expect(readFileSync(output, "utf8")).toBe("mine");
   await mustWalrust([...wordsInto(into), "--force"]);
   assertSameBytes(output, sources[0]!);

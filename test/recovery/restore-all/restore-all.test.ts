@@ -19,6 +19,7 @@ import { LocalPlaces } from "../../../src/local/places.ts";
 import type { RestoreContext } from "../../../src/recovery/restore/prepare-restore.ts";
 import {
   exitCodeOf,
+  isInTheWay,
   type RestoreAllObserver,
   type RestoreAllRequest,
   type RestoreAllRow,
@@ -123,7 +124,10 @@ describe("restoreAll", () => {
     const rows = await run();
     expect(kindsOf(rows)).toEqual({ app: "failed", "tenants/a": "unchanged", "tenants/b": "failed" });
     expect(messageOf(rows, "app")).toContain("exists, and its content has changed since its restore");
-    expect(messageOf(rows, "tenants/b")).toContain("it holds TXID 2, and TXID 3 is to be restored");
+    expect(messageOf(rows, "tenants/b")).toMatch(
+      /it holds the older TXID 2 \(\S+Z\), and TXID 3 is to be restored$/,
+    );
+    expect(rows.filter(isInTheWay).map(({ name }) => name)).toEqual(["app", "tenants/b"]);
     expect([exitCodeOf(rows), readFileSync(join(into, "app.db"), "utf8")]).toEqual([2, "mine"]);
     expect(kindsOf(await run({ how: { force: true } }))).toEqual({
       app: "restored",

@@ -101,7 +101,7 @@ test("a file with one changed byte in any page is not right, with its times kept
 test("another point than the requested one is not right", async () => {
   const path = await restored(bucket.store, 2);
   expect(await verdictOf(path, bucket.store, 2)).toBe("right");
-  expect(await verdictOf(path)).toBe("it holds TXID 2, and TXID 3 is to be restored");
+  expect(await verdictOf(path)).toMatch(/^it holds the older TXID 2 \(\S+Z\), and TXID 3 is to be restored$/);
 });
 
 test("a file of another destination or without a state is not right", async () => {
