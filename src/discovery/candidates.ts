@@ -4,6 +4,7 @@
  */
 import { type BigIntStats, realpathSync, type Stats, statSync } from "node:fs";
 import type { DatabaseEntry } from "../config/database-entries.ts";
+import { answerText, permissionHintOrNull } from "../database/files/regular-file.ts";
 import type { Env } from "../env.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import { expandGlob, type OnUnreadable } from "./glob.ts";
@@ -46,8 +47,8 @@ export function namedCandidate(
     return { place, path, inode, entry, relative: null, isDiscovered: false };
   } catch (error) {
     const shown = entry === null ? given : `${given} (${place})`;
-    return new WalrustError("database", `Cannot find ${shown}: ${systemCode(error)}`, {
-      hint: "The database must exist before it is watched",
+    return new WalrustError("database", `Cannot find ${shown}: ${answerText(error)}`, {
+      hint: permissionHintOrNull(given, error) ?? "The database must exist before it is watched",
       context: { path: given },
       cause: error,
     });
@@ -137,9 +138,13 @@ function presentOrNull(
     const code = systemCode(cause) ?? String(cause);
     // The file was deleted after the glob matched it. No other error proves that it is gone.
     if (code === "ENOENT" || code === "ENOTDIR") return null;
-    const message = `Cannot read ${matched}: ${code}`;
+    const hint = permissionHintOrNull(matched, cause);
     const context = { path: matched };
-    onUnreadable(matched, new WalrustError("database", message, { context, retryable: true, cause }));
+    const details = { ...(hint === null ? {} : { hint }), context, retryable: true, cause };
+    onUnreadable(
+      matched,
+      new WalrustError("database", `Cannot read ${matched}: ${answerText(cause)}`, details),
+    );
     return null;
   }
 }

@@ -25,11 +25,12 @@ const OTHERS_WRITE = 0o022;
 export function linkDistrustOrNull(
   path: string,
   realPath: string,
-  stats: Pick<Stats, "uid" | "nlink">,
+  stats: Pick<Stats, "uid" | "nlink" | "isDirectory">,
 ): string | null {
   const link = realPath === path ? null : untrustedLinkOrNull(path);
   if (link !== null) return link;
-  if (stats.nlink < 2) return null;
+  // A folder counts the folders in it as its names; it is refused later, as no database.
+  if (stats.nlink < 2 || stats.isDirectory()) return null;
   const folder = statSync(dirname(realPath));
   if (!isNameUntrusted(stats, folder)) return null;
   const file = `${realPath} is one of ${stats.nlink} names of a file of user ${stats.uid}`;

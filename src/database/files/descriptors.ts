@@ -20,7 +20,7 @@ import {
   decodeDatabaseHeader,
 } from "../../format/sqlite-header.ts";
 import { decimalText } from "./file-version.ts";
-import { openRegular, openRegularOrNull } from "./regular-file.ts";
+import { answerText, openRegular, openRegularOrNull, permissionHintOrNull } from "./regular-file.ts";
 
 /** Identifies a file independently of its path, as long as the file exists. */
 export interface FileIdentity {
@@ -93,10 +93,12 @@ export function openDescriptor(path: string): number {
     if (error instanceof WalrustError) throw error;
     const code = systemCode(error) ?? "unknown error";
     const isLimit = code === "EMFILE" || code === "ENFILE";
-    throw new WalrustError("database", `Cannot open ${path}: ${code}`, {
+    const needs =
+      "walrust needs to read and write the database and its -shm file, like every SQLite connection";
+    throw new WalrustError("database", `Cannot open ${path}: ${answerText(error)}`, {
       hint: isLimit
         ? "Let the process open more files (LimitNOFILE=, ulimit -n): two for each database, and some spare"
-        : "walrust needs to read and write the database and its -shm file, like every SQLite connection",
+        : (permissionHintOrNull(path, error) ?? needs),
       context: { path },
       cause: error,
     });
@@ -207,9 +209,13 @@ function openHeldOrNull(path: string): number | null {
 export function readDatabaseHeader(path: string): DatabaseHeader {
   const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
   if (stats === undefined || !stats.isFile()) {
-    const found = stats === undefined ? "there is nothing" : "it is not a regular file";
+    const isFolder = stats?.isDirectory() === true;
+    const other = isFolder ? "it is a folder" : "it is not a regular file";
+    const found = stats === undefined ? "there is nothing" : other;
     throw new WalrustError("database", `Cannot read ${path}: ${found}, expected a SQLite database`, {
-      hint: "Check the path; a database must exist before it can be replicated",
+      hint: isFolder
+        ? `Name a database file in it, or all of them with a glob: '${path}/*.db'`
+        : "Check the path; a database must exist before it can be replicated",
       context: { path },
     });
   }

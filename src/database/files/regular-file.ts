@@ -10,7 +10,8 @@
  * by these rules first, and keeps them open while SQLite opens them: the kernel grants no lease on a file
  * that is open for writing.
  */
-import { closeSync, constants, fstatSync, openSync, readlinkSync, type Stats } from "node:fs";
+import { accessSync, closeSync, constants, fstatSync, openSync, readlinkSync, type Stats } from "node:fs";
+import { dirname } from "node:path";
 import { systemCode, WalrustError } from "../../errors.ts";
 
 const { O_RDONLY, O_RDWR, O_NOFOLLOW, O_NONBLOCK } = constants;
@@ -67,6 +68,38 @@ export function isOpenAt(fd: number, path: string): boolean {
     return true;
   }
   return opened === path;
+}
+
+/** The system's answer to an open, in words where the code alone is often not understood. */
+export function answerText(error: unknown): string {
+  const code = systemCode(error) ?? "unknown error";
+  return isRefusal(code) ? `permission denied (${code})` : code;
+}
+
+/** The remedy for a file that this user may not open, or null for any other failure. */
+export function permissionHintOrNull(path: string, error: unknown): string | null {
+  if (!isRefusal(systemCode(error) ?? "")) return null;
+  const closed = closedFolderOrNull(path);
+  const what = closed === null ? `read and write ${path}` : `enter the folder ${closed}`;
+  const ways = "run walrust as the user of the application, or give this user access (chgrp, setfacl)";
+  return `This user (uid ${process.geteuid?.() ?? 0}) may not ${what}: ${ways}`;
+}
+
+function isRefusal(code: string): boolean {
+  return code === "EACCES" || code === "EPERM";
+}
+
+/** The first folder on the way to a file that this user may not enter, or null. */
+function closedFolderOrNull(path: string): string | null {
+  const folder = dirname(path);
+  const closed = folder === path ? null : closedFolderOrNull(folder);
+  if (closed !== null || folder === path) return closed;
+  try {
+    accessSync(folder, constants.X_OK);
+    return null;
+  } catch {
+    return folder;
+  }
 }
 
 function openError(path: string, error: unknown): unknown {

@@ -16,7 +16,12 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { openRegular, openRegularOrNull } from "../../../src/database/files/regular-file.ts";
+import {
+  answerText,
+  openRegular,
+  openRegularOrNull,
+  permissionHintOrNull,
+} from "../../../src/database/files/regular-file.ts";
 import { Pin } from "../../../src/database/pin/pin.ts";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { WalrustError } from "../../../src/errors.ts";
@@ -123,4 +128,15 @@ describe("openRegular", () => {
     expect(() => openRegular(join(folder, "none"), false)).toThrow("ENOENT");
     expect(failureOf(() => openRegular("/dev/null", true)).message).toContain("expected a regular file");
   });
+});
+
+test("permissionHintOrNull names the user, and the file or the folder that it may not enter", () => {
+  const refusal = Object.assign(new Error("no"), { code: "EACCES" });
+  const path = join(tempFolder("closed"), "app.db");
+  expect(answerText(refusal)).toBe("permission denied (EACCES)");
+  expect(permissionHintOrNull(path, refusal)).toMatch(
+    /^This user \(uid \d+\) may not read and write \S+\/app\.db: run walrust as the user of the /,
+  );
+  const missing = Object.assign(new Error("none"), { code: "ENOENT" });
+  expect([answerText(missing), permissionHintOrNull(path, missing)]).toEqual(["ENOENT", null]);
 });
