@@ -87,8 +87,9 @@ export async function adopt(
 function whoseText({ name, ownWriters }: LiveDatabase, found: string | null, writer: string): string {
   if (found === writer) return "";
   if (ownWriters?.has(name, found) === true) return ", which this process wrote";
-  const other = writerText(found);
-  return `; that is the object of another writer, ${other}, who must write there no more`;
+  const cause = "a deleted or lost state folder is a cause";
+  const rule = "if another walrust or a copy of this machine still writes there, stop it";
+  return `; this history belongs to another writer id (${writerText(found)}): ${cause}; ${rule}`;
 }
 
 /**

@@ -258,7 +258,7 @@ export function pruneSpool(live: LiveDatabase, { config, env }: Pick<WatchContex
 
 /** The jobs whose failures are logged, with the words that begin the line. */
 const FAILURES = {
-  upkeep: "upkeep",
+  upkeep: "merging and expiring stored objects",
   reconcile: "the bucket cannot be checked",
   validation: "what is stored cannot be verified",
 } as const;

@@ -131,7 +131,7 @@ export function foreignWriterError(found: ForeignWrite, paths: StateFolder): Wal
       context,
     });
   }
-  const message = `${key} was written by another writer (${writerText(otherWriter)})`;
+  const message = `${key} was written by another writer (${writerText(otherWriter)}); our id is ${writer}`;
   return new WalrustError("foreign-writer", message, { hint: hintOf(name, paths), context });
 }
 
@@ -151,7 +151,8 @@ function stillForeignError(
 function hintOf(name: string, paths: StateFolder): string {
   const choice = `stop the other one, or give this one another prefix`;
   const takeOver = `to take it over with this database after all, stop the other one, remove ${paths.folder}`;
-  return `Only one walrust may write ${name}: ${choice}; ${takeOver} and start again`;
+  const cause = "a walrust whose state folder was deleted counts as another writer, too";
+  return `Only one walrust may write ${name}: ${choice}; ${takeOver} and start again (${cause})`;
 }
 
 /** A writer id as users see it. */

@@ -2,7 +2,7 @@
  * Logs a failure once, however often it comes back, and its end once. Everything that is tried again and
  * again reports through it: captures and uploads, upkeep, discovery, the socket, webhooks, the heartbeat.
  *
- *     readonly #trouble = new Trouble(env, { database, what: "upkeep" });
+ *     readonly #trouble = new Trouble(env, { database, what: "retention" });
  *
  *     try { await attempt(); this.#trouble.recovered(); }
  *     catch (error) { this.#trouble.failed(error); }
@@ -36,7 +36,7 @@ const KINDS_MAX = 50;
 export interface TroubleReport {
   /** The database that has the trouble; absent when it is the whole process. */
   readonly database?: string;
-  /** Begins each line: "upkeep" gives "upkeep: Cannot put …" and "upkeep: recovered". */
+  /** Begins each line: "retention" gives "retention: Cannot put …" and "retention: recovered". */
   readonly what?: string;
   /** The level of the failures; "warn" if absent. */
   readonly level?: "warn" | "error";

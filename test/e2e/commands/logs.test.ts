@@ -28,6 +28,7 @@ setDefaultTimeout(60_000);
 /** A line as text: time, severity where it is not info, database or none, the rest. */
 const TEXT_LINE = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (DEBUG |WARN |ERROR )?(?! )\S.*$/;
 const FORGED = "2026-01-01T00:00:00.000Z ERROR forged: it is all lost";
+const MERGING = ": merging and expiring stored objects: ";
 const NASTY = `app\n${FORGED}\u001b[2J\r`;
 
 let server: S3Server;
@@ -214,7 +215,7 @@ test("an outage is logged once a database: the failure, the breaker, the recover
   for (const path of paths) commit(path);
   await watch.waitFor("all failures", () => watch.eventsOf("failed").length >= DATABASES);
   await watch.waitFor("all breakers", () => watch.eventsOf("circuit-open").length >= DATABASES);
-  const main = (): string[] => linesOf(watch.stderr).filter((line) => !line.includes(": upkeep: "));
+  const main = (): string[] => linesOf(watch.stderr).filter((line) => !line.includes(MERGING));
   // The events come on stdout, so the last lines on stderr may still be on their way.
   const countOfLines = (pattern: RegExp): number => main().filter((line) => pattern.test(line)).length;
   await eventually("a line for each failure", async () => countOfLines(/ ERROR db-/) >= DATABASES);
@@ -237,9 +238,9 @@ test("an outage is logged once a database: the failure, the breaker, the recover
   expect(countOf(/ ERROR db-\d+: /)).toBe(DATABASES);
   expect(countOf(/ WARN db-\d+: requests to the store are suspended/)).toBe(DATABASES);
   expect(countOf(/Z db-\d+: recovered$/)).toBe(DATABASES);
-  // Other lines come at most from work beside replication: upkeep, its failure and its recovery.
+  // Other lines come at most from merging and expiring, its failure and its recovery.
   const others = said.filter((line) => !/ ERROR |are suspended until|: recovered$|Z stopped$/.test(line));
-  expect(others.filter((line) => !/ WARN db-\d+: upkeep: /.test(line))).toEqual([]);
+  expect(others.filter((line) => !(/ WARN db-\d+: /.test(line) && line.includes(MERGING)))).toEqual([]);
   expect(others.length).toBeLessThanOrEqual(DATABASES);
   expect(watch.stderr).not.toContain("verbose: true");
   for (const event of ["failed", "circuit-open", "recovered"]) {

@@ -121,7 +121,8 @@ test("upkeep that fails is not tried at every poll", async () => {
     if (operation === "put" && key.includes("/0001/")) throw unreachable();
   };
   await commits(watched, 3);
-  const failures = (): number => run.lines.filter(({ message }) => message.startsWith("upkeep:")).length;
+  const failures = (): number =>
+    run.lines.filter(({ message }) => message.startsWith("merging and expiring stored objects: ")).length;
   await run.until("a failure", () => failures() > 0);
   await app.run("INSERT INTO t(v) VALUES (1)", "SELECT 1");
   await commits(watched, 6);

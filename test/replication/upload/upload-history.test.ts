@@ -125,7 +125,9 @@ describe("uploadPending where a key is taken by another writer", () => {
     const error = (await uploads.run(live)) as WalrustError;
     expect(error.code).toBe("foreign-writer");
     const key = keyOf(uploads.store, "app", theirs[1]!);
-    expect(error.message).toBe(`${key} was written by another writer (${OTHER_WRITER})`);
+    const who = `another writer (${OTHER_WRITER}); our id is ${TINY_WRITER}`;
+    expect(error.message).toBe(`${key} was written by ${who}`);
+    expect(error.hint).toContain("whose state folder was deleted");
     expect(existsSync(join(live.paths.folder, "foreign-writer.json"))).toBe(true);
   });
 });

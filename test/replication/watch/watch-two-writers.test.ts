@@ -116,7 +116,7 @@ describe("watch of a folder that was copied with its state", () => {
     await run.uploaded(4);
     await run.stop();
     expect(run.isSaid(`${COPIED} (writer ${writerOf(path)}), and the bucket is ahead`)).toBe(true);
-    expect(run.isSaid(`that is the object of another writer, ${writerOf(path)}`)).toBe(true);
+    expect(run.isSaid(`this history belongs to another writer id (${writerOf(path)}): a deleted`)).toBe(true);
     expect(await writerIn(store, (await keysAt(store, "app", 0)).at(-1)!)).toBe(writerOf(copy));
     await expectNewest(store, copy);
     await app.close();
@@ -252,7 +252,9 @@ describe("watch of a prefix that another host took over", () => {
     const taken = await watchOne(host, store);
     await taken.uploaded(3);
     await taken.commit(other, "INSERT INTO t(v) VALUES ('on the new host')");
-    expect(taken.isSaid(`that is the object of another writer, ${writerOf(path)}`)).toBe(true);
+    expect(taken.isSaid(`this history belongs to another writer id (${writerOf(path)}): a deleted`)).toBe(
+      true,
+    );
     await app.must("INSERT INTO t(v) VALUES ('on the old host')");
     await stoppedByOther(run);
     await taken.stop();
@@ -268,7 +270,7 @@ describe("watch of a prefix that another host took over", () => {
     rmSync(stateFolderOf(path).folder, { recursive: true });
     const run = await watchOne(path, store);
     await run.uploaded(5);
-    expect(run.isSaid(`that is the object of another writer, ${theirs}`)).toBe(true);
+    expect(run.isSaid(`this history belongs to another writer id (${theirs}): a deleted`)).toBe(true);
     await run.stop();
     await expectNewest(store, path);
     await app.close();
