@@ -90,6 +90,8 @@ export function systemCode(error: unknown): string | undefined {
 export const CONDITION_HEALTH = {
   "clock-behind": "degraded",
   "deletes-refused": "degraded",
+  "disk-full": "unhealthy",
+  "disk-nearly-full": "degraded",
   "falling-behind": "degraded",
   "foreign-wal": "unhealthy",
   "more-than-one-name": "unhealthy",
@@ -104,6 +106,14 @@ export const CONDITION_HEALTH = {
 
 /** The stable name of a kind of condition. */
 export type ConditionCode = keyof typeof CONDITION_HEALTH;
+
+/** The conditions of this machine, not of the store, among those that all databases share. */
+const MACHINE_CONDITIONS: ReadonlySet<string> = new Set(["disk-full", "disk-nearly-full"]);
+
+/** Whether a condition is one of this machine. */
+export function isOfMachine({ code }: Pick<Condition, "code">): boolean {
+  return MACHINE_CONDITIONS.has(code);
+}
 
 /** A lasting state that an operator should know of: raised when it begins, cleared when it ends. */
 export interface Condition {

@@ -16,7 +16,7 @@ import {
 import { HourHistory, type Sums } from "./dashboard/hour-history.ts";
 import { walSizeOrNull } from "./database-metrics.ts";
 import { type DatabaseHealthReport, failureText, type HealthReport, withoutFolder } from "./health.ts";
-import type { Tally } from "./tally.ts";
+import { isStorageCode, type Tally } from "./tally.ts";
 
 /** Longer messages are cut: they quote the answers of servers. */
 const MESSAGE_LENGTH_MAX = 600;
@@ -116,16 +116,31 @@ function totalsOf(
 
 type Judged = readonly [DatabaseStatus, DatabaseHealthReport];
 
-/** The problems of the store and of all databases, worst first. */
-function problemsOf(judged: readonly Judged[], { status, s3 }: HealthReport): Problem[] {
-  const problems = s3.conditions.map((condition) => conditionProblem(condition, null));
-  if (!s3.connected) {
-    const health = status === "unhealthy" ? "unhealthy" : "degraded";
-    const message = "The store is out of reach.";
-    problems.push({ code: "store", health, database: null, message, hint: adviceFor("store") });
-  }
+/** The problems of the machine, of the store and of all databases, worst first. */
+function problemsOf(judged: readonly Judged[], { status, s3, machine }: HealthReport): Problem[] {
+  const shared = [...machine.conditions, ...s3.conditions];
+  const problems = shared.map((condition) => conditionProblem(condition, null));
+  if (!s3.connected) problems.push(storeProblem(judged, status === "unhealthy" ? status : "degraded"));
   for (const [own, one] of judged) if (one.health !== "healthy") problems.push(...ofDatabase(own, one));
   return problems.sort((a, b) => Number(b.health === "unhealthy") - Number(a.health === "unhealthy"));
+}
+
+/** The store takes no uploads: the failure that most databases have there, with its own remedy. */
+function storeProblem(judged: readonly Judged[], health: Problem["health"]): Problem {
+  const failing = judged
+    .map(([status]) => status)
+    .filter(({ state, failure }) => state === "failing" && isStorageCode(failure?.code ?? ""));
+  const groups = Map.groupBy(failing, ({ failure }) => JSON.stringify([failure?.code, failure?.hint]));
+  const [one] = [...groups.values()].sort((a, b) => b.length - a.length)[0] ?? [];
+  const reason = one === undefined ? "it is out of reach." : failureText(one);
+  const hint = one?.failure?.hint ?? adviceFor(one?.failure?.code ?? "store");
+  return {
+    code: "store",
+    health,
+    database: null,
+    message: shortened(`Nothing reaches the store: ${reason}`),
+    hint: shortened(one === undefined ? hint : withoutFolder(hint, one)),
+  };
 }
 
 /** The problems of one database that is not healthy: at least one is as serious as its health. */

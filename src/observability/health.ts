@@ -5,12 +5,12 @@
  *   can be captured.
  * - A database is degraded if its lag is above ten times its sync interval, if its circuit breaker is not
  *   closed, or if it is failing, paused or not attached yet.
- * - A condition makes its database as bad as it states; a condition of the store, the whole process.
+ * - A condition makes its database as bad as it states; one of the store or the machine, the whole process.
  * - The process is as bad as its worst database, and unhealthy when the store was out of reach for 60 s.
  * - Every judgement but "healthy" carries its reasons in plain words, without the folders of databases.
  */
 import { dirname } from "node:path";
-import type { Condition } from "../errors.ts";
+import { type Condition, isOfMachine } from "../errors.ts";
 import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
 import { isStorageCode } from "./tally.ts";
 
@@ -31,7 +31,7 @@ export interface HealthFacts {
   /** How long the failure of a failing database has lasted. */
   failingMs(database: string): number;
   errorsLastHour(database: string): number;
-  /** Conditions of the store that all databases share. */
+  /** Conditions of the store and of the machine, which all databases share. */
   readonly storeConditions: readonly Condition[];
 }
 
@@ -63,6 +63,8 @@ export interface HealthReport {
     readonly last_successful_upload: string | null;
     readonly conditions: readonly Condition[];
   };
+  /** This machine, as far as all databases share it. */
+  readonly machine: { readonly conditions: readonly Condition[] };
   readonly uptime_seconds: number;
   readonly version: string;
 }
@@ -87,8 +89,9 @@ export function healthReport(statuses: readonly DatabaseStatus[], facts: HealthF
     s3: {
       connected: isConnected(statuses, facts, awayMs),
       last_successful_upload: timeOrNull(facts.lastUploadTimeMs),
-      conditions: facts.storeConditions,
+      conditions: facts.storeConditions.filter((condition) => !isOfMachine(condition)),
     },
+    machine: { conditions: facts.storeConditions.filter(isOfMachine) },
     uptime_seconds: seconds(facts.uptimeMs),
     version: facts.version,
   };

@@ -36,7 +36,7 @@ export function* metricFamilies(
   );
   yield gauge(
     "conditions",
-    "Databases with a condition of /health, by code; 1 for a condition of the store.",
+    "Databases with a condition of /health, by code; 1 for a condition of the store or the machine.",
     conditionSamples([...storeConditions, ...statuses.flatMap(({ conditions }) => conditions)]),
   );
   yield* databaseFamilies(statuses, tally);

@@ -201,5 +201,36 @@ describe("DashboardSource.document names the problems:", () => {
       "store degraded null",
       "storage degraded app",
     ]);
+    const silent = documentOf([failingWith("storage")]).problems[0]!;
+    expect(silent.message).toBe("Nothing reaches the store: storage is the matter");
+  });
+
+  test("conditions of the machine as problems of no database", () => {
+    const { problems } = documentOf([statusOf()], [wrong("disk-full", "unhealthy")]);
+    expect(problems.map(({ code, health, database }) => [code, health, database])).toEqual([
+      ["disk-full", "unhealthy", null],
+    ]);
+  });
+
+  test("the store with the reason and the remedy of its own failure, that of most databases", () => {
+    const denied = "Cannot put a.ltx: the store answered 403 AccessDenied in /srv/tenants/";
+    const auth = { code: "auth", message: denied, hint: "check the policies of /srv/tenants/app.db" };
+    const failing = (database: string, failure: DatabaseStatus["failure"]): DatabaseStatus =>
+      statusOf({ database, state: "failing", failure });
+    const { problems } = documentOf([
+      failing("silent", { code: "storage", message: "no answer", hint: "check the network" }),
+      failing("one", auth),
+      failing("two", auth),
+      failing("busy", { code: "database-busy", message: "busy", hint: "wait" }),
+    ]);
+    expect(problems.find(({ code }) => code === "store")).toEqual({
+      code: "store",
+      health: "degraded",
+      database: null,
+      message: "Nothing reaches the store: Cannot put a.ltx: the store answered 403 AccessDenied in ",
+      hint: "check the policies of app.db",
+    });
+    const [general] = documentOf([failingWith("missing-bucket")]).problems;
+    expect([general!.code, general!.hint]).toEqual(["store", expect.stringContaining("name of the bucket")]);
   });
 });

@@ -94,6 +94,7 @@ describe("healthReport of one database", () => {
         },
       },
       s3: { connected: true, last_successful_upload: "2026-01-15T10:30:00.000Z", conditions: [] },
+      machine: { conditions: [] },
       uptime_seconds: 86_400,
       version: "0.4.0",
     });
@@ -127,6 +128,17 @@ describe("healthReport of one database", () => {
     const report = healthReport([statusOf()], factsOf({ storeConditions: [weak] }));
     expect(report).toMatchObject({ status: "degraded", reasons: [weak.message], s3: { conditions: [weak] } });
     expect(report.databases["app"]!.health).toBe("healthy");
+  });
+
+  test("a condition of the machine stands apart from the store's, and counts for the whole report", () => {
+    const full = { code: "disk-full", health: "unhealthy", message: "the disk is full" } as const;
+    const report = healthReport([statusOf()], factsOf({ storeConditions: [full] }));
+    expect(report).toMatchObject({
+      status: "unhealthy",
+      reasons: [full.message],
+      s3: { conditions: [] },
+      machine: { conditions: [full] },
+    });
   });
 
   test("reasons omit the folder of the database", () => {

@@ -2,7 +2,7 @@
  * Checks one database: its mode, file system and size, the SQLite that writes it, the processes that have it
  * open, its local state, and the room for captured files. Reads, and changes nothing.
  */
-import { accessSync, constants, existsSync, statfsSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { readDatabaseHeader } from "../../database/files/descriptors.ts";
 import type { FileUser } from "../../database/files/file-users.ts";
@@ -12,6 +12,7 @@ import type { FoundDatabase } from "../../discovery/finder.ts";
 import type { Env } from "../../env.ts";
 import { asWalrustError, systemCode, WalrustError } from "../../errors.ts";
 import type { DatabaseHeader } from "../../format/sqlite-header.ts";
+import { diskRoomOf, RESERVE_BYTES } from "../../local/folders/disk-room.ts";
 import { readState } from "../../local/state.ts";
 import { stateFolderRefusalOrNull } from "../../local/state-folder.ts";
 import { formatBytes } from "../shared/output.ts";
@@ -20,8 +21,6 @@ import { checkHolder, checkPin, checkWatched, type WatchedDatabase } from "./rep
 
 /** The versions of SQLite with the WAL-reset bug, as in the header of a database file. */
 const WAL_RESET_BUG = { first: 3_007_000, last: 3_051_002 } as const;
-/** Less free space than this is short in any case. */
-const FREE_BYTES_MIN = 256 * 2 ** 20;
 /** A WAL that is longer than the threshold for its truncation by this factor does not shrink. */
 const LONG_WAL_FACTOR = 2;
 
@@ -190,9 +189,8 @@ function presentParent(folder: string): string {
 function checkSpace({ path, place }: FoundDatabase, checks: Checks): void {
   const folder = presentParent(place.paths.spoolFolder);
   try {
-    const { bavail, bsize } = statfsSync(folder);
-    const freeBytes = bavail * bsize;
-    const neededBytes = Math.max(FREE_BYTES_MIN, sizeOf(path));
+    const { freeBytes } = diskRoomOf(folder);
+    const neededBytes = Math.max(RESERVE_BYTES, sizeOf(path));
     const text = `${formatBytes(freeBytes)} free for captured files`;
     if (freeBytes >= neededBytes) return checks.ok("space", text);
     const message = `${text}, a snapshot may need ${formatBytes(neededBytes)}`;

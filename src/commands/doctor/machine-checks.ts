@@ -1,17 +1,17 @@
 /**
  * Checks the limits of this machine and this process against the number of databases.
  */
-import { readFileSync, statfsSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { ofdLocksSupported } from "../../database/files/ofd-lock.ts";
 import { systemCode, WalrustError } from "../../errors.ts";
+import { diskRoomOf, isReserveTouched } from "../../local/folders/disk-room.ts";
 import { countOf, formatBytes } from "../shared/output.ts";
 import { openFilesLimitOrNull, openFilesNeeded } from "../watch/open-files.ts";
 import { Checks } from "./check.ts";
 
 /** inotify watches for each database: its -wal, and its folder. */
 const WATCHES_PER_DATABASE = 2;
-const TEMP_BYTES_MIN = 256 * 2 ** 20;
 
 /** The limits, as this process finds them; null where the system has none. */
 export interface MachineFacts {
@@ -83,9 +83,9 @@ export function checkMachine(facts: MachineFacts): Checks {
 
 function checkTemp(folder: string, checks: Checks): void {
   try {
-    const { bavail, bsize } = statfsSync(folder);
-    const text = `${formatBytes(bavail * bsize)} free in ${folder}, for compact and verify --restore`;
-    if (bavail * bsize >= TEMP_BYTES_MIN) return checks.ok("temp", text);
+    const room = diskRoomOf(folder);
+    const text = `${formatBytes(room.freeBytes)} free in ${folder}, for compact and verify --restore`;
+    if (!isReserveTouched(room)) return checks.ok("temp", text);
     checks.warning("temp", text, "Set TMPDIR to a folder with more room");
   } catch (error) {
     const message = `Cannot examine the temporary folder ${folder}: ${systemCode(error) ?? "unknown error"}`;

@@ -58,7 +58,7 @@ export interface Problem {
   /** The code of an error or of a condition, or `lag`, `starting`, `paused`, `circuit-open`. */
   readonly code: string;
   readonly health: "degraded" | "unhealthy";
-  /** Null for a problem of the store, which all databases share. */
+  /** Null for a problem of the store, or of the machine (`disk-…`), which all databases share. */
   readonly database: string | null;
   readonly message: string;
   readonly hint: string;

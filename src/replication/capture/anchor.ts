@@ -17,7 +17,7 @@
  *    takes 8 bytes of sums and some 20 of LTX. The limit is a multiple, because a compressing file system
  *    reports fewer blocks than the content needs.
  */
-import { fstatSync, statfsSync } from "node:fs";
+import { fstatSync } from "node:fs";
 import { DatabaseImage } from "../../database/image.ts";
 import type { WalPosition } from "../../database/wal/wal-tail.ts";
 import type { Env } from "../../env.ts";
@@ -29,6 +29,7 @@ import { FLAG_NO_CHECKSUM, type LtxHeader } from "../../format/ltx.ts";
 import { LtxEncoder } from "../../format/ltx-encoder.ts";
 import { type Checksum, lockPgno, NO_CHECKSUM, type Txid } from "../../format/types.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
+import { diskRoomOf, isReserveTouched } from "../../local/folders/disk-room.ts";
 import { checksumOfFileOrNull, PageSumReader, PageSumWriter, SumXor } from "../../local/page-sums.ts";
 import { type SpoolFile, SpoolWriter } from "../../local/spool.ts";
 import { type DatabaseState, databaseFileOf, writeState } from "../../local/state.ts";
@@ -42,8 +43,7 @@ const SUM_SIZE = 8;
 /** Bytes that the anchor of any database may write. */
 const OUTPUT_BYTES_BASE = 64 * 1024 * 1024;
 const HELD_FACTOR = 8;
-/** With less free disk than this, an anchor that writes more than `LITTLE_BYTES` ends. */
-const FREE_BYTES_MIN = 256 * 1024 * 1024;
+/** An anchor that writes more ends when the disk has no room but its reserve. */
 const LITTLE_BYTES = 64 * 1024 * 1024;
 const BYTES_PER_DISK_CHECK = 64 * 1024 * 1024;
 /** Slices between two questions whether the disk of the database has room for its WAL. */
@@ -438,8 +438,7 @@ export class AnchorLimit {
     if (written > this.#bytesMax) throw this.#sparse();
     if (written < this.#nextDiskCheckBytes || written < LITTLE_BYTES) return;
     this.#nextDiskCheckBytes = written + BYTES_PER_DISK_CHECK;
-    const { bavail, bsize } = statfsSync(this.#live.paths.spoolFolder);
-    if (bavail * bsize >= FREE_BYTES_MIN) return;
+    if (!isReserveTouched(diskRoomOf(this.#live.paths.spoolFolder))) return;
     throw new WalrustError("database", `Cannot anchor ${this.#live.path}: the disk is nearly full`, {
       hint: `Free space at ${this.#live.paths.spoolFolder}, or move the spool with --cache-dir`,
       retryable: true,
@@ -454,8 +453,7 @@ export class AnchorLimit {
     const { pin, path } = this.#live;
     const grown = pin.isLockless ? 0 : (pin.walIndex()?.mxFrame ?? 0) - this.#walFrameCount;
     if (grown < GROWN_FRAMES_MIN) return;
-    const { bavail, bsize } = statfsSync(path);
-    if (bavail * bsize >= FREE_BYTES_MIN) return;
+    if (!isReserveTouched(diskRoomOf(path))) return;
     const what = `its disk is nearly full, and its WAL grew by ${grown} pages meanwhile`;
     throw new WalrustError("database", `Cannot go on reading ${path}: ${what}`, {
       hint: "Free space on the disk of the database; the application can checkpoint, and walrust tries again",

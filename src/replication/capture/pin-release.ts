@@ -2,15 +2,13 @@
  * Releases the pin when holding it hurts the application (a long WAL, a nearly full disk, a waiting
  * checkpoint) while captures are not possible. The database comes before its backup.
  */
-import { statfsSync } from "node:fs";
 import type { Pin } from "../../database/pin/pin.ts";
+import { diskRoomOf, isPinHarmful } from "../../local/folders/disk-room.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { LiveDatabase } from "./live-database.ts";
 
 /** The pin is released when the WAL reaches this many times the length at which it is truncated. */
 const TRUNCATE_THRESHOLDS_MAX = 4;
-const FREE_BYTES_MIN = 1 << 30;
-const FREE_SHARE_MIN = 0.05;
 /** A shorter WAL takes so little disk that a full disk is no reason to release the pin. */
 const SHORT_WAL_FRAMES = 1_000;
 
@@ -42,8 +40,7 @@ function harmOrNull(live: LiveDatabase, pin: Pin, truncateThresholdPages: number
 
 function isDiskShort(path: string): boolean {
   try {
-    const { bavail, blocks, bsize } = statfsSync(path);
-    return bavail * bsize < Math.max(FREE_BYTES_MIN, blocks * bsize * FREE_SHARE_MIN);
+    return isPinHarmful(diskRoomOf(path));
   } catch {
     // The file was deleted just now, or its folder cannot be read: the next poll reports it.
     return false;

@@ -1,6 +1,7 @@
 /**
- * The conditions of one database, or of the store that all databases share: lasting states, such as a WAL
- * under another name or a bucket that refuses deletes. `/health` lists each condition until it ends.
+ * The conditions of one database, or of the store and the machine that all databases share: lasting states,
+ * such as a WAL under another name or a bucket that refuses deletes. `/health` lists each condition until it
+ * ends.
  *
  * Invariants:
  * 1. The begin and the end of a condition are logged once, however often the condition is raised in between.
@@ -17,7 +18,7 @@ const NONE: readonly Condition[] = [];
 export class Conditions implements ConditionSink {
   #current: Map<string, Condition> | null = null;
 
-  /** @param database the name, or null for the store that all databases share */
+  /** @param database the name, or null for what all databases share */
   constructor(
     readonly database: string | null,
     readonly env: Pick<Env, "log">,
@@ -52,7 +53,7 @@ export class Conditions implements ConditionSink {
     this.#current?.delete(code);
     if (this.#current?.size === 0) this.#current = null;
     const { health, message } = before;
-    this.env.log.info(`over: ${message}`, this.#fields);
+    this.env.log.info(`condition ${code} ended: ${message}`, this.#fields);
     this.emit({ event: "condition", state: "cleared", database: this.database, code, health, message });
   }
 

@@ -17,6 +17,7 @@ import { OutageProbe } from "../../storage/guard/outage-probe.ts";
 import { Semaphore } from "../../storage/guard/semaphore.ts";
 import { BlockingBudget } from "../context/blocking-budget.ts";
 import type { Conditions } from "../context/conditions.ts";
+import { DiskCheck } from "../context/disk-check.ts";
 import { OwnWriters } from "../context/own-writers.ts";
 import type { SharedContext, UploadGate, Validate } from "../context/watch-context.ts";
 import type { WatchEvent } from "../context/watch-events.ts";
@@ -152,7 +153,8 @@ export async function watch(
   const backlog = new Backlog(storeConditions, input.puts);
   const wakeUps = new WakeUps(env, input.openWalEvents);
   const discovery = new RepeatedDiscovery(input.discover, env);
-  const beside: Beside = { discovery, control, probe, backlog, wakeUps, turnCount: 0 };
+  const disks = new DiskCheck(storeConditions);
+  const beside: Beside = { discovery, control, probe, backlog, disks, wakeUps, turnCount: 0 };
   try {
     onStart?.(runningWatch(fleet, beside, input, context));
     fleet.accept(first);
@@ -208,6 +210,7 @@ interface Beside {
   readonly control: WatchControl;
   readonly probe: CreateOnlyProbe;
   readonly backlog: Backlog;
+  readonly disks: DiskCheck;
   readonly wakeUps: WakeUps;
   turnCount: number;
 }
@@ -218,7 +221,7 @@ async function loop(
   input: Pick<WatchInput, "isNamedOnly">,
   context: SharedContext,
 ): Promise<void> {
-  const { discovery, control, probe, backlog, wakeUps } = beside;
+  const { discovery, control, probe, backlog, disks, wakeUps } = beside;
   const { env, stopping } = context;
   const { watchers } = fleet;
   let isPaused = false;
@@ -241,6 +244,7 @@ async function loop(
       isPaused = enforceSpoolBudget(watchers, bytesMax, isPaused, env);
       paused = isPaused ? overShare(watchers, bytesMax) : NOBODY;
       backlog.poll(nowMs, watchers);
+      disks.poll(nowMs, watchers);
     }
     const isAnyLeaving = fleet.lookLeaving(nowMs);
     let isAnyRunning = isAnyLeaving || !input.isNamedOnly;

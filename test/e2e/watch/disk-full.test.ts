@@ -67,6 +67,32 @@ describe.skipIf(!canMount)("a full disk under watch", () => {
     await expectRestored(path, destination.words);
   });
 
+  test("status, /health and the dashboard show the disk before a capture fails, and its end", async () => {
+    const disk = await SmallDisk.mount(DISK_KB);
+    const { path, app } = await newApp();
+    const destination = fileDestination();
+    const words = [path, ...destination.words, "--cache-dir", disk.folder];
+    const watch = await WatchProcess.start(words, { by: disk.by });
+    await watch.waitForTxid(1);
+    const disks = (): string[] =>
+      watch.eventsOf("condition").map((event) => `${event.code} ${(event as { state?: string }).state}`);
+    disk.fill(512 * 1024);
+    await watch.waitFor("the warning", () => disks().includes("disk-nearly-full raised"));
+    const warned = await runWalrust(["status", ...destination.words]);
+    expect(warned.exitCode).toBe(1);
+    expect(warned.stdout).toContain("the disk with the captured files of the database app has 512 KB left");
+    disk.fill();
+    await watch.waitFor("the full disk", () => disks().includes("disk-full raised"));
+    const full = await runWalrust(["status", ...destination.words]);
+    expect([full.exitCode, full.stdout]).toEqual([3, expect.stringContaining("→ At once free some space")]);
+    expect(watch.eventsOf("failed")).toEqual([]);
+    disk.free();
+    await watch.waitFor("the end", () => disks().includes("disk-full cleared"));
+    expect((await runWalrust(["status", ...destination.words])).exitCode).toBe(0);
+    expect(await watch.stop()).toBe(0);
+    await app.close();
+  });
+
   // The file of the capture, the page sums and the state follow each other, and each needs other pages.
   test("with room for a part of what a capture writes, and a SIGKILL meanwhile", async () => {
     const disk = await SmallDisk.mount(DISK_KB);

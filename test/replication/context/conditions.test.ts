@@ -47,7 +47,10 @@ describe("Conditions", () => {
     conditions.raise(SLOW);
     conditions.clear("falling-behind");
     conditions.clear("falling-behind");
-    expect(lines()).toEqual(['warn the store is slow {"hint":"Wait"}', "info over: the store is slow {}"]);
+    expect(lines()).toEqual([
+      'warn the store is slow {"hint":"Wait"}',
+      "info condition falling-behind ended: the store is slow {}",
+    ]);
     expect(conditions.current).toEqual([]);
     expect(conditions.has("falling-behind")).toBe(false);
     expect(events.map((event) => event.event === "condition" && event.state)).toEqual(["raised", "cleared"]);

@@ -64,5 +64,5 @@ test("a clock behind the newest capture is a condition until the clock is past i
   expect(conditions.current).toEqual([]);
   const until = new Date(nowMs + 3_600_000).toISOString();
   const line = `The clock is behind the newest capture: until ${until} all captures have that time`;
-  expect(said()).toEqual([`warn ${line}`, `info over: ${line}`]);
+  expect(said()).toEqual([`warn ${line}`, `info condition clock-behind ended: ${line}`]);
 });

@@ -64,7 +64,7 @@ export function problemItem(
 
 function groupItem(group: ProblemGroup, show: () => void): HTMLLIElement {
   const { databases, code } = group;
-  const item = problemItem(group, subjectOf(databases));
+  const item = problemItem(group, subjectOf(databases, code));
   if (databases.length < 2) return item;
   const names = databases.slice(0, NAMES_MAX).map(visibleText).join(", ");
   const others = databases.length - NAMES_MAX;
@@ -78,7 +78,7 @@ function groupItem(group: ProblemGroup, show: () => void): HTMLLIElement {
   return item;
 }
 
-function subjectOf(databases: readonly string[]): string {
-  if (databases.length === 0) return "The store";
+function subjectOf(databases: readonly string[], code: string): string {
+  if (databases.length === 0) return code.startsWith("disk-") ? "This machine" : "The store";
   return databases.length === 1 ? visibleText(databases[0]!) : nounText(databases.length, "database");
 }
