@@ -78,7 +78,9 @@ export const watchVerb: Verb = {
     [3, "no database can be watched: missing, not SQLite, not in WAL mode, or locked by another walrust"],
     [
       4,
-      "storage: the bucket is missing, the store refuses the credentials, or the prefix has another writer",
+      "storage, before any database could be watched, and only with named databases: the bucket is " +
+        "missing or the store refuses the credentials; or another writer has every prefix. Not for a store " +
+        "that does not answer, that fails later, or with a glob: watch keeps trying (`walrust status`)",
     ],
     [5, "--restore-if-missing: the backup is damaged; nothing is started"],
     [6, "--restore-if-missing: another program wrote the backup; nothing is started"],
