@@ -17,7 +17,7 @@ import {
   roomLevel,
 } from "../../local/folders/disk-room.ts";
 
-const LOOK_INTERVAL_MS = 5_000;
+const LOOK_INTERVAL_MS = 2_000;
 const GROUPING_INTERVAL_MS = 60_000;
 /** The most names in a message. */
 const NAMES_MAX = 3;
@@ -89,7 +89,7 @@ export class DiskCheck {
     readonly source: DiskSource = SYSTEM,
   ) {}
 
-  /** Looks at each disk every 5 s. @param nowMs monotonic */
+  /** Looks at each disk every 2 s. @param nowMs monotonic */
   poll(nowMs: number, users: readonly DiskUser[]): void {
     if (nowMs < this.#nextMs) return;
     this.#nextMs = nowMs + LOOK_INTERVAL_MS;
