@@ -12,10 +12,17 @@
  * Locks are queried, never taken. A connection that is opening looks the same for less than a millisecond
  * between its two locks. So a foreign wal-index counts only if several queries find it.
  */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import type { Env } from "../../env.ts";
 import { systemCode, type WalrustError } from "../../errors.ts";
-import { closeDescriptor, descriptorIdentity, type FileIdentity, openDescriptor } from "./descriptors.ts";
+import {
+  closeDescriptor,
+  descriptorIdentity,
+  type FileIdentity,
+  fileIdentityOrNull,
+  isSameFile,
+  openDescriptor,
+} from "./descriptors.ts";
 import { DEAD_MAN_BYTE, SHARED_LENGTH, SHARED_START } from "./lock-bytes.ts";
 import { isLockedByOther, ofdLocksSupported } from "./ofd-lock.ts";
 
@@ -29,6 +36,8 @@ export interface OtherConnections {
   readonly isWalIndexForeign: boolean;
 }
 
+/** An open -wal in /proc/PID/fd. Other files are not looked at: one on a network mount could block. */
+const WAL_LINK = /-wal( \(deleted\))?$/;
 const NOBODY: OtherConnections = { isInUse: false, isWalIndexShared: false, isWalIndexForeign: false };
 /** Failures to open a -shm that last: there is none, walrust may not open it, or it is no regular file. */
 const UNSHARED: ReadonlySet<string> = new Set([
@@ -133,8 +142,13 @@ export function openShmOrNull(path: string): number | null {
  * The processes that hold a POSIX lock in the SHARED range of a database and none on the dead-man switch of a
  * -shm.
  * @param table the content of /proc/locks, which omits processes of other pid namespaces
+ * @param shm null without a -shm
  */
-export function processesWithoutShm(table: string, database: FileIdentity, shm: FileIdentity): number[] {
+export function processesWithoutShm(
+  table: string,
+  database: FileIdentity,
+  shm: FileIdentity | null,
+): number[] {
   const atDatabase = new Set<number>();
   const atIndex = new Set<number>();
   for (const line of table.split("\n")) {
@@ -143,9 +157,44 @@ export function processesWithoutShm(table: string, database: FileIdentity, shm: 
     const { pid, start, end } = lock;
     const isShared = lock.isRead && start < SHARED_START + SHARED_LENGTH && end >= SHARED_START;
     if (lock.file === keyOf(database) && isShared) atDatabase.add(pid);
-    if (lock.file === keyOf(shm) && start <= DEAD_MAN_BYTE && end >= DEAD_MAN_BYTE) atIndex.add(pid);
+    if (shm !== null && lock.file === keyOf(shm) && start <= DEAD_MAN_BYTE && end >= DEAD_MAN_BYTE)
+      atIndex.add(pid);
   }
   return [...atDatabase].filter((pid) => pid !== process.pid && !atIndex.has(pid));
+}
+
+/**
+ * Whether every process that uses the database without the -shm at its path has the -wal at its path open, so
+ * that its commits can be read. False when that cannot be found out: a process of another pid namespace or of
+ * another user shows none of its files.
+ */
+export function isWalOfStrangers(path: string): boolean {
+  const database = fileIdentityOrNull(path);
+  const wal = fileIdentityOrNull(`${path}-wal`);
+  if (database === null || wal === null) return false;
+  const strangers = processesWithoutShm(locksTable(), database, fileIdentityOrNull(`${path}-shm`));
+  return strangers.length > 0 && strangers.every((pid) => hasWalOpen(pid, wal));
+}
+
+function hasWalOpen(pid: number, wal: FileIdentity): boolean {
+  const folder = `/proc/${pid}/fd`;
+  try {
+    return readdirSync(folder).some((fd) => {
+      const link = `${folder}/${fd}`;
+      return WAL_LINK.test(readlinkOr(link)) && isSameFile(fileIdentityOrNull(link), wal);
+    });
+  } catch {
+    return false;
+  }
+}
+
+/** Where a link of /proc leads; empty when the process has closed the file. */
+function readlinkOr(link: string): string {
+  try {
+    return readlinkSync(link);
+  } catch {
+    return "";
+  }
 }
 
 /** A line such as `7: POSIX  ADVISORY  READ 812 fd:01:3932 1073741826 1073742335`. */

@@ -40,10 +40,12 @@ import { lockedError, requirePinnable, requireWal, resolvePath } from "./pinnabl
 const STAMP_RESOLUTION_MS = 50;
 const NO_FILE: StoredIdentity = { inode: "0", bornNs: "0" };
 
-/** The stamps of both files: one changes with every write. */
+/** The stamps of both files. One changes with every write, unless two writes have about the same time. */
 interface Stamps {
   readonly database: FileStamp;
   readonly wal: FileStamp | null;
+  /** Whether a later write of the WAL may have the same stamp. */
+  readonly isWalFresh: boolean;
 }
 
 /** One database that is followed without locks. All methods are synchronous. */
@@ -118,20 +120,30 @@ export class LocklessPin {
 
   /** The file that was written since the last call, the database first. */
   writtenFile(): "none" | "database" | "wal" {
-    const now: Stamps = { database: fileStamp(this.databaseFd), wal: pathStampOrNull(this.walPath) };
+    const database = fileStamp(this.databaseFd);
+    const wal = pathStampOrNull(this.walPath);
     const before = this.#stamps;
-    this.#stamps = now;
-    if (before === null || !isSameStamp(before.database, now.database)) return "database";
-    const isSameWal = before.wal !== null && now.wal !== null && isSameStamp(before.wal, now.wal);
-    return isSameWal || before.wal === now.wal ? "none" : "wal";
+    this.#stamps = { database, wal, isWalFresh: wal !== null && this.#isFresh(wal.modifiedMs) };
+    if (before === null || !isSameStamp(before.database, database)) return "database";
+    const isSameWal = before.wal !== null && wal !== null && isSameStamp(before.wal, wal);
+    return (isSameWal && !before.isWalFresh) || before.wal === wal ? "none" : "wal";
+  }
+
+  /** Whether the database file was written since the last `writtenFile`. */
+  isFileWritten(): boolean {
+    return this.#stamps === null || !isSameStamp(this.#stamps.database, fileStamp(this.databaseFd));
+  }
+
+  /** Whether another write may get this time, too. */
+  #isFresh(modifiedMs: number): boolean {
+    return Math.abs(this.env.nowMs() - modifiedMs) < STAMP_RESOLUTION_MS;
   }
 
   /** Accepts the files as they are, to read an image. False within 50 ms of a write to the database file. */
   freeze(): boolean {
     this.followWal();
     this.acceptFile();
-    const { mtimeMs } = fstatSync(this.databaseFd);
-    return Math.abs(this.env.nowMs() - mtimeMs) >= STAMP_RESOLUTION_MS;
+    return !this.#isFresh(fstatSync(this.databaseFd).mtimeMs);
   }
 
   /** Accepts the database file as it is now. */

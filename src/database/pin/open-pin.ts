@@ -16,6 +16,7 @@ import { fileAliasesOf } from "../files/file-aliases.ts";
 import {
   type ConfirmationWaits,
   findOtherConnections,
+  isWalOfStrangers,
   type OtherConnections,
   openShmOrNull,
   PATIENT,
@@ -90,6 +91,7 @@ export function pinModeOf(
       ...fileAliasesOf(fd, path),
       hasOtherEngine: existsSync(`${path}-tshm`),
       isWalGone: isWalGone(path, users, env),
+      isForeignWalRead: users.isWalIndexForeign && isWalOfStrangers(path),
       hasUnseenCommits,
     });
   } finally {

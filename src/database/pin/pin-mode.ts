@@ -17,6 +17,8 @@ export interface PinModeFacts extends OtherConnections, FileAliases {
   readonly hasOtherEngine: boolean;
   /** The WAL of the wal-index was deleted: it is not the file at the path. */
   readonly isWalGone: boolean;
+  /** The processes that map another wal-index write the WAL at the path. */
+  readonly isForeignWalRead: boolean;
   /** The WAL held commits that the wal-index never showed, even after another pin. */
   readonly hasUnseenCommits: boolean;
 }
@@ -36,12 +38,15 @@ export function decidePinMode(facts: PinModeFacts): PinMode {
   const { path } = facts;
   const isNamedTwice = facts.linkCount > 1 || facts.isMounted;
   if (facts.hasOtherEngine) return lockless(`${path}-tshm is a wal-index that SQLite does not use`, ENGINE);
+  if (facts.isWalIndexForeign && facts.isForeignWalRead) {
+    return lockless(`${path} is open in a process that does not use ${path}-shm (it was deleted)`, RESTART);
+  }
   if (facts.isWalIndexForeign && isNamedTwice) {
     return lockless(`${path} is open under another of its names (${aliasText(facts)})`, ONE_NAME);
   }
   if (facts.isWalIndexForeign) {
-    const how = "the -shm was deleted under it, or it opened another name of the file";
-    return lockless(`${path} is open in a process that does not use ${path}-shm (${how})`, RESTART);
+    const how = "they were deleted under it, or it opened another name of the file";
+    return lockless(`${path} is open in a process that does not use ${path}-shm and -wal (${how})`, REOPEN);
   }
   if (facts.isWalGone) {
     return lockless(
@@ -63,9 +68,9 @@ export function aliasConditionOrNull(path: string, names: FileAliases): Conditio
   return { code: "more-than-one-name", health: "unhealthy", message, hint: ONE_NAME };
 }
 
-/** Whether commits are in no file that anybody can read, so that nothing captures them. */
-export function hidesCommits({ hint }: Condition): boolean {
-  return hint === CLOSE;
+/** Whether commits are in a -wal that walrust cannot read, so that nothing captures them. */
+export function hidesCommits({ code, hint }: Condition): boolean {
+  return code === "not-shared" && (hint === CLOSE || hint === REOPEN || hint === ONE_NAME);
 }
 
 const ENGINE =
@@ -73,12 +78,11 @@ const ENGINE =
 const ONE_NAME =
   "Use one name everywhere: mount the folder instead of the file, and replace hard links by symbolic links " +
   "or copies. SQLite keeps a -wal for each name";
-const RESTART =
-  "Restart the application with SIGTERM, and never delete -shm or -wal of a database in use. Where a " +
-  "container mounts the file alone, mount its folder";
+const RESTART = "Restart the application with SIGTERM, and never delete -shm or -wal of a database in use";
 const CLOSE =
   "Restart the application with SIGTERM, not with SIGKILL: its last connection to close writes the commits " +
   "into the database file";
+const REOPEN = `${CLOSE}. Where a container mounts the file alone, mount its folder`;
 const UNKNOWN = "Restart the application, and find the program that writes the WAL without SQLite's locks";
 
 function aliasText({ linkCount, isMounted }: FileAliases): string {

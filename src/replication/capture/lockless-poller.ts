@@ -74,6 +74,9 @@ export class LocklessPoller {
     const outcome: CaptureOutcome =
       moved === "database" ? { kind: "re-anchor", reason: FILE_WRITTEN } : capture(live, this.env);
     this.#nextMs = nowMs + INTERVAL_MS + PAUSE_FACTOR * (this.env.monotonicMs() - nowMs);
+    // A checkpoint that empties the WAL meanwhile takes away the frames of commits that the WAL had.
+    const isEmptied = outcome.kind !== "re-anchor" && pin.isFileWritten();
+    if (isEmptied) return { kind: "re-anchor", reason: FILE_WRITTEN };
     if (outcome.kind === "nothing") return QUIET;
     return outcome.kind === "captured" ? { kind: "captured", frames: outcome.frameCount } : outcome;
   }

@@ -7,7 +7,7 @@
  *  2. no anchor has followed that capture, which could continue another history: then a new one is requested,
  *  3. the store has acknowledged every link up to the TXID of that capture, and
  *  4. no job, anchor or adoption is about to change the history at this moment, and
- *  5. no commits are in a deleted -wal, which nobody can read.
+ *  5. no commits are in a -wal that walrust cannot read: a deleted one, or one of another name of the file.
  *
  * The capture waits neither for `wal_sync_interval` nor for a snapshot. Waits after failures, and a
  * suspension of requests, end once for each request, so that a store that is back is found at once.

@@ -26,6 +26,7 @@ import { DEAD_MAN_BYTE, SHARED_LENGTH, SHARED_START } from "../../../src/databas
 import { lockShared, unlock } from "../../../src/database/files/ofd-lock.ts";
 import {
   findOtherConnections,
+  isWalOfStrangers,
   processesWithoutShm,
   settledConnectionsOf,
 } from "../../../src/database/files/other-connections.ts";
@@ -209,4 +210,22 @@ test("processesWithoutShm reads the table of locks", async () => {
   ].join("\n");
   expect(processesWithoutShm(table, database, shm)).toEqual([72, 75]);
   expect(processesWithoutShm("", database, shm)).toEqual([]);
+});
+
+test("a process without the -shm writes the -wal at the path only if it has that one open", async () => {
+  const { path, app } = await walDatabase();
+  rmSync(`${path}-shm`);
+  expect(isWalOfStrangers(path)).toBe(true);
+  renameSync(`${path}-wal`, `${path}-aside`);
+  expect(isWalOfStrangers(path)).toBe(false);
+  writeFileSync(`${path}-wal`, "of somebody else");
+  expect(isWalOfStrangers(path)).toBe(false);
+  renameSync(`${path}-aside`, `${path}-wal`);
+  linkSync(path, `${path}.link`);
+  const linked = await start(`${path}.link`, "SELECT * FROM sqlite_schema");
+  expect(isWalOfStrangers(path)).toBe(false);
+  await linked.close();
+  expect(isWalOfStrangers(path)).toBe(true);
+  await app.close();
+  expect(isWalOfStrangers(path)).toBe(false);
 });

@@ -1,6 +1,6 @@
 /** Following a database without locks: the frames that count, and when an image counts. */
 import { afterEach, describe, expect, test } from "bun:test";
-import { fstatSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import { fstatSync, readFileSync, rmSync, statSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { DatabaseImage } from "../../../src/database/image.ts";
 import { LocklessPin } from "../../../src/database/pin/lockless-pin.ts";
 import { Pin } from "../../../src/database/pin/pin.ts";
@@ -135,8 +135,10 @@ test("a LocklessPin has the host lock, and reports the written file", async () =
     })();
     expect(hasCode(failure, "locked")).toBe(true);
   }
+  utimesSync(pin.walPath, 1, 1);
   expect([pin.writtenFile(), pin.writtenFile()]).toEqual(["database", "none"]);
   await app.must("INSERT INTO t VALUES (5)");
+  utimesSync(pin.walPath, 2, 2);
   expect([pin.writtenFile(), pin.writtenFile()]).toEqual(["wal", "none"]);
   await app.must("PRAGMA wal_checkpoint(PASSIVE)");
   expect([pin.writtenFile(), pin.writtenFile()]).toEqual(["database", "none"]);
@@ -145,4 +147,18 @@ test("a LocklessPin has the host lock, and reports the written file", async () =
   expect(pin.changedFile()).toBe("database");
   pin.close();
   await app.close();
+});
+
+test("a LocklessPin reports a -wal once more that was written a moment before", async () => {
+  const { path, app, pin } = await followed();
+  pin.close();
+  await app.close();
+  writeFileSync(`${path}-wal`, "frames");
+  const { mtimeMs } = statSync(`${path}-wal`);
+  let nowMs = mtimeMs + 1;
+  const again = LocklessPin.open(path, { ...env, nowMs: () => nowMs });
+  lockless.push(again);
+  expect(again.writtenFile()).toBe("database");
+  nowMs += 1_000;
+  expect([again.writtenFile(), again.writtenFile()]).toEqual(["wal", "none"]);
 });

@@ -2,7 +2,12 @@
  * The mode of a database, decided from its other connections: a table.
  */
 import { describe, expect, test } from "bun:test";
-import { decidePinMode, PIN_CONDITIONS, type PinModeFacts } from "../../../src/database/pin/pin-mode.ts";
+import {
+  decidePinMode,
+  hidesCommits,
+  PIN_CONDITIONS,
+  type PinModeFacts,
+} from "../../../src/database/pin/pin-mode.ts";
 
 const ALONE: PinModeFacts = {
   path: "/srv/app.db",
@@ -13,6 +18,7 @@ const ALONE: PinModeFacts = {
   isMounted: false,
   hasOtherEngine: false,
   isWalGone: false,
+  isForeignWalRead: false,
   hasUnseenCommits: false,
 };
 const SHARED = { isInUse: true, isWalIndexShared: true };
@@ -50,5 +56,23 @@ describe("decidePinMode", () => {
       expect(mode.condition?.message).toContain(message);
       expect(PIN_CONDITIONS).toContain(mode.condition?.code as never);
     }
+  });
+
+  test.each<[string, Partial<PinModeFacts>, boolean]>([
+    ["of another name of the file", { ...FOREIGN, linkCount: 2 }, true],
+    ["of a process with other files", FOREIGN, true],
+    ["that was deleted", { ...SHARED, isWalGone: true }, true],
+    ["of a process whose -shm alone was deleted", { ...FOREIGN, isForeignWalRead: true }, false],
+    [
+      "of such a process beside a link that nobody uses",
+      { ...FOREIGN, linkCount: 2, isForeignWalRead: true },
+      false,
+    ],
+    ["of another engine", { ...FOREIGN, hasOtherEngine: true }, false],
+    ["past the wal-index", { ...SHARED, hasUnseenCommits: true }, false],
+    ["of a link that nobody uses", { linkCount: 2 }, false],
+  ])("commits in the -wal %s: whether they are hidden", (_, facts, isHidden) => {
+    const { condition } = decidePinMode({ ...ALONE, ...facts });
+    expect(hidesCommits(condition!)).toBe(isHidden);
   });
 });

@@ -2,7 +2,7 @@
 
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { renameSync, rmSync } from "node:fs";
+import { linkSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { commitRow, createAppDatabase, judgeAppDatabase } from "../../support/histories/app-rows.ts";
 import { assertNoSlip, toldFailure } from "../../support/oracles/run-checks.ts";
@@ -53,19 +53,38 @@ test.each([
   expect(judgeAppDatabase(output).get(1)).toBe(5);
 });
 
-test("sync says that no file has the commits after the -wal was deleted under the application", async () => {
+test.each([
+  ["whose -wal was deleted", ["-wal"], "no file has its commits"],
+  ["whose -shm and -wal were deleted", ["-shm", "-wal"], "in a process that does not use"],
+])("sync says that nothing has the commits of an application %s", async (_, suffixes, message) => {
   const { databases, destination } = newApps("app");
   const watch = await WatchProcess.start([...databases, ...destination.words]);
   await watch.waitForUploads(1);
   const app = new Database(databases[0]!);
   commitRow(app, 1, 1);
-  rmSync(`${databases[0]}-wal`);
+  for (const suffix of suffixes) rmSync(databases[0] + suffix);
   commitRow(app, 1, 2);
   await watch.waitFor("the condition", () => watch.eventsOf("condition").length > 0);
   const run = await runWalrust(["sync", "app", ...destination.words]);
-  expect([run.exitCode, run.stdout]).toEqual([3, expect.stringContaining("no file has its commits")]);
+  expect([run.exitCode, run.stdout]).toEqual([3, expect.stringContaining(message)]);
   app.close(true);
   expect(await watch.stop()).toBe(0);
+});
+
+test("commits under another name of the file are neither synced nor captured by --once", async () => {
+  const { databases, destination } = newApps("app");
+  const link = `${databases[0]}.link`;
+  linkSync(databases[0]!, link);
+  const watch = await WatchProcess.start([...databases, ...destination.words]);
+  await watch.waitForUploads(1);
+  const app = new Database(link);
+  commitRow(app, 1, 1);
+  const run = await runWalrust(["sync", "app", ...destination.words]);
+  expect([run.exitCode, run.stdout]).toEqual([3, expect.stringContaining("another of its names")]);
+  expect(await watch.stop()).toBe(0);
+  const once = await runWalrust(["watch", ...databases, ...destination.words, "--once"]);
+  expect([once.exitCode, once.stderr]).toEqual([3, expect.stringContaining("another of its names")]);
+  app.close(true);
 });
 
 test("sync --all syncs every database of every watch, and names one that no watch can have", async () => {
