@@ -102,8 +102,8 @@ async function run(invocation: Invocation): Promise<number> {
   const events = new Reporter(invocation);
   const conditions = new Conditions(null, env, (event) => events.emit(event));
   const course = new WatchCourse(options, config.sync.shutdownTimeoutMs, invocation);
-  const parts = { config, places, putLimit, conditions, events, course };
   const reachability = new ReachabilityMonitor(env, conditions, true);
+  const parts = { config, places, putLimit, conditions, reachability, events, course };
   const more = { putLimit, conditions, reachability, ...(options.isOnce ? oncePatience(sources) : {}) };
   const work = (store: ObjectStore): Promise<number> => watchStore(store, parts, invocation);
   try {
@@ -125,12 +125,13 @@ interface Parts {
   readonly places: LocalPlaces;
   readonly putLimit: PutLimiter;
   readonly conditions: Conditions;
+  readonly reachability: ReachabilityMonitor;
   readonly events: Reporter;
   readonly course: WatchCourse;
 }
 
 async function watchStore(store: ObjectStore, parts: Parts, invocation: Invocation): Promise<number> {
-  const { config, places, putLimit, conditions, events, course } = parts;
+  const { config, places, putLimit, conditions, reachability, events, course } = parts;
   const { sources, words, env } = invocation;
   const { restoresMissing, command } = course.options;
   const search = { paths: words.positionals, file: sources.file, destination: store.url, places };
@@ -163,6 +164,7 @@ async function watchStore(store: ObjectStore, parts: Parts, invocation: Invocati
     emit: (event) => events.emit(event),
     onImage: (name, done, total) => firstCopies.image(name, done, total),
     storeConditions: conditions,
+    storeSilentMs: () => reachability.silentMs,
     validate: validation(store, invocation),
     runtimeFolders: runtimeFolders(invocation),
     openWalEvents: WalEvents.openOrNull,

@@ -55,6 +55,8 @@ export interface SharedContext {
   readonly namesakeOrNull?: (target: AttachTarget, signal: AbortSignal) => Promise<WalrustError | null>;
   /** Conditions of the store that all databases share. */
   readonly storeConditions: Conditions;
+  /** How long the store has taken no request; absent: not known. */
+  readonly storeSilentMs?: (() => number) | undefined;
   /** Finds the end of an outage for all databases at once. */
   readonly outage: OutageProbe;
 }

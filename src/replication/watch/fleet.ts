@@ -14,6 +14,7 @@ import type { WalrustError } from "../../errors.ts";
 import { StandingFindings } from "../../storage/contract/trouble.ts";
 import type { SharedContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
+import { withSilence } from "../requests/silent-store.ts";
 import { answerSync, type SyncedDatabase } from "../requests/sync-request.ts";
 import { UnwatchableStatuses } from "./unwatchable-status.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
@@ -73,7 +74,8 @@ export class Fleet {
     const statuses = this.#watchers.map((watcher) => watcher.status());
     const others = this.#others(statuses).filter(({ database }) => isAsked(database));
     const synced = await answerSync(watchers, timeoutMs, this.context.env);
-    return [...synced, ...others.map(unwatchedResult)];
+    const silentMs = this.context.storeSilentMs?.() ?? 0;
+    return [...synced.map((one) => withSilence(one, silentMs)), ...others.map(unwatchedResult)];
   }
 
   #others(statuses: readonly DatabaseStatus[]): DatabaseStatus[] {

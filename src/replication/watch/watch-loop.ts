@@ -98,6 +98,8 @@ export interface WatchInput {
   readonly isNamedOnly: boolean;
   /** The conditions that the store was opened with. */
   readonly storeConditions: Conditions;
+  /** How long the store has taken no request; absent: not known. */
+  readonly storeSilentMs?: () => number;
   /** The folders that may hold the control socket. */
   readonly runtimeFolders: RuntimeFolders;
   /** Opens the events of -wal files; without events, the loop polls. */
@@ -138,6 +140,7 @@ export async function watch(
     onImage: input.onImage,
     puts: input.puts,
     storeConditions,
+    storeSilentMs: input.storeSilentMs,
     namesakeOrNull: (target, until) => namesakeOrNull(target, search, until),
     stopping: signal,
     anchors: new Semaphore(ANCHORS_AT_ONCE),

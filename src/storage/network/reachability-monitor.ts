@@ -114,6 +114,18 @@ export class ReachabilityMonitor {
     this.#judge(method, nowMs, waitMs, message, hint);
   }
 
+  /** How long the store has answered no request well that was sent to it; 0 while it does, or has none. */
+  get silentMs(): number {
+    const nowMs = this.#env.monotonicMs();
+    let longestMs = 0;
+    for (const { sinceMs } of this.#failing.values()) longestMs = Math.max(longestMs, nowMs - sinceMs);
+    for (const { method, stillMs } of this.#awaited) {
+      const answeredMs = this.#answeredMs.get(method) ?? Number.NEGATIVE_INFINITY;
+      longestMs = Math.max(longestMs, Math.min(stillMs(), nowMs - answeredMs));
+    }
+    return longestMs;
+  }
+
   /** Polls the requests on their way, until there are none. */
   async #poll(): Promise<void> {
     this.#isPolling = true;

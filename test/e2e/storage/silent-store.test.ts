@@ -7,6 +7,7 @@ import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
+import { eventually } from "../../support/eventually.ts";
 import { Gate } from "../../support/gate.ts";
 import { commitRow, createAppDatabase } from "../../support/histories/app-rows.ts";
 import { type Run, runWalrust } from "../../support/processes/binary.ts";
@@ -89,6 +90,23 @@ test("verbs, and a watch over many databases, log a silence of 10 s once", async
   await watch.waitFor("the warning", () => watch.stderr.includes("waiting for"));
   expect(warnings(watch.stderr, endpoint)).toBe(1);
   expect(watch.eventsOf("condition").map(({ code }) => code)).toEqual(["store-silent"]);
+  await watch.signalUntilEnd("SIGTERM");
+});
+
+test("sync ends in time while the store takes no request, and says for how long", async () => {
+  const words = ["-b", "s3://bucket/vm", "--endpoint", await silentServer()];
+  const watch = await WatchProcess.start([...databases(1), ...words], { env: KEYS });
+  const isKnown = async (): Promise<boolean> =>
+    (await runWalrust(["status", ...words], { env: KEYS })).stdout.includes("db0");
+  await eventually("an answer of the watch", isKnown);
+  const beganMs = performance.now();
+  const { exitCode, stdout } = await runWalrust(["sync", "db0", ...words, "--timeout", "3s"], { env: KEYS });
+  expect([exitCode, stdout]).toEqual([
+    4,
+    expect.stringMatching(/: the store has taken no request for \d+ s$/m),
+  ]);
+  expect(stdout).toContain("check the network, the endpoint and the store");
+  expect(performance.now() - beganMs).toBeLessThan(8_000);
   await watch.signalUntilEnd("SIGTERM");
 });
 

@@ -98,6 +98,26 @@ test("ReachabilityMonitor passes on the remedy of the failure, and else names th
   }
 });
 
+test("silentMs is the time without a good answer, over all attempts of a request", async () => {
+  const world = new World();
+  expect(world.host.silentMs).toBe(0);
+  const request = world.hang();
+  await world.pass(4);
+  expect(world.host.silentMs).toBe(4_000);
+  world.host.ended(request);
+  world.host.failed(request, { message: "nothing moved" });
+  world.hang();
+  await world.pass(3);
+  expect(world.host.silentMs).toBe(3_000);
+  world.hang("GET");
+  await world.pass(8);
+  expect(world.host.silentMs).toBe(11_000);
+  world.host.answered("PUT");
+  expect(world.host.silentMs).toBe(8_000);
+  world.host.answered("GET");
+  expect(world.host.silentMs).toBe(0);
+});
+
 test("ReachabilityMonitor ends the condition with an answer, and reports a later hang anew", async () => {
   const world = new World();
   for (const round of [1, 2]) {
