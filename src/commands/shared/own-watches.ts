@@ -18,8 +18,8 @@ import type { Invocation } from "./verb.ts";
 
 /** A watch answers a question about its state at once. */
 const ANSWER_LIMIT_MS = 15_000;
-/** A person waits, and a watch acknowledges within milliseconds. */
-const ACKNOWLEDGE_LIMIT_MS = 4_000;
+/** A person waits for a status, and a watch acknowledges within milliseconds. */
+const STATUS_ACKNOWLEDGE_LIMIT_MS = 5_000;
 
 /**
  * Asks all watches of this user beside each other.
@@ -37,7 +37,8 @@ export async function askOwnWatches(
   const places = localPlaces(invocation);
   const paths = new Set([...(await knownPaths(invocation, places)), ...morePaths]);
   const stateFolders = [...paths].map((path) => places.of(path).paths.folder);
-  const asker = { env, signal, answerLimitMs, acknowledgeLimitMs: ACKNOWLEDGE_LIMIT_MS };
+  const limit = request.verb === "status" ? { acknowledgeLimitMs: STATUS_ACKNOWLEDGE_LIMIT_MS } : {};
+  const asker = { env, signal, answerLimitMs, ...limit };
   return await askEveryWatch(request, asker, runtimeFolders(invocation), stateFolders);
 }
 

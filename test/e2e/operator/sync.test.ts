@@ -122,6 +122,7 @@ test("sync ends with 4 and names what is behind; after the outage it ends with 0
   renameSync(destination.folder, `${destination.folder}.away`);
   const app = new Database(databases[0]!);
   commitRow(app, 1, 1);
+  await watch.waitFor("the failure", () => watch.eventsOf("failed").length > 0);
   const words = ["sync", "app", ...destination.words];
   const late = await runWalrust([...words, "--timeout", "1", "--json"]);
   expect(late.exitCode).toBe(4);

@@ -82,7 +82,7 @@ test("namesakeOrNull of a watch that hangs is its silence, unless that watch has
   const found = await namesakeOrNull({ name: "app", path: "/srv/mine.db" }, search, never);
   expect([found?.code, found?.message]).toEqual([
     "locked",
-    `The watch with pid ${OTHER_PID} does not answer`,
+    `The watch with pid ${OTHER_PID} does not answer: it has sent nothing for 10 s`,
   ]);
   expect(await namesakeOrNull({ name: "app", path }, search, never)).toBeNull();
   end(server);
