@@ -89,6 +89,7 @@ export function systemCode(error: unknown): string | undefined {
  */
 export const CONDITION_HEALTH = {
   "clock-behind": "degraded",
+  "deleted-in-use": "unhealthy",
   "deletes-refused": "degraded",
   "disk-full": "unhealthy",
   "disk-nearly-full": "degraded",

@@ -5,6 +5,7 @@
 import { type Config, resolveConfig } from "../config/config.ts";
 import { STATUS_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
+import { type DeletedUser, deletedInUseError, usersOfDeleted } from "../database/deleted-users.ts";
 import { usersOfFiles } from "../database/files/file-users.ts";
 import { DatabaseFinder, type SearchResult } from "../discovery/finder.ts";
 import { NO_CONDITIONS } from "../errors.ts";
@@ -80,7 +81,9 @@ async function runChecks(invocation: Invocation): Promise<Check[]> {
     const places = localPlaces(invocation);
     const destination = store?.url ?? "";
     const options = { paths: words.positionals, file: sources.file, destination, places };
-    const found = await new DatabaseFinder(options, env).find();
+    const finder = new DatabaseFinder(options, env);
+    const found = await finder.find();
+    const deleted = usersOfDeleted((path) => finder.covers(path));
     const { databases } = found;
     const paths = databases.map(({ path }) => path);
     const answers = await askOwnWatches(invocation, { verb: "status" }, undefined, paths);
@@ -95,6 +98,7 @@ async function runChecks(invocation: Invocation): Promise<Check[]> {
       ...ofDestination.all,
       ...(await databaseChecks(found, { store, isReached, config, watched }, invocation)),
       ...(store === null ? [] : checkNamesakes(answers, databases, store.location)),
+      ...checkDeleted(deleted),
       ...checkMachine(machineFacts(databases.length, config.cache.uploaderConcurrency, watchPid)).all,
       ...checkWatches(answers, databases).all,
     ];
@@ -123,6 +127,15 @@ async function destinationChecks(
   const checks = await checkDestination(store, env, signal, isExpected);
   keys.all.push(...checks.all);
   return keys;
+}
+
+/** A deleted database that a process has open is a failure, whether another file is at the path or not. */
+function checkDeleted(deleted: ReadonlyMap<string, readonly DeletedUser[]>): Check[] {
+  return [...deleted].flatMap(([path, users]) => {
+    const checks = new Checks("database", path);
+    checks.failure("deleted-file", deletedInUseError(path, users));
+    return checks.all;
+  });
 }
 
 /** The databases of all watches that answer, by the path of the file. */

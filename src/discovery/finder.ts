@@ -19,7 +19,7 @@ import { type LocalPlaces, type Place, realParent } from "../local/places.ts";
 import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
 import type { AttachTarget } from "./attach-target.ts";
 import { type Candidate, globCandidates, type KnownCandidate, namedCandidate } from "./candidates.ts";
-import type { OnUnreadable } from "./glob.ts";
+import { escapeGlob, matchesGlob, type OnUnreadable, splitGlob } from "./glob.ts";
 import { below, claimNames, knownNameOf, type Nameless } from "./names.ts";
 import { type Selector, selectorOfWord, selectorsOfFile } from "./selectors.ts";
 import { notWatchedText, UniqueFiles } from "./unique-files.ts";
@@ -100,6 +100,15 @@ export class DatabaseFinder {
   /** Whether a later search can find databases that nobody named. */
   get hasGlobs(): boolean {
     return this.#selectors.some(({ isGlob }) => isGlob);
+  }
+
+  /** Whether a database at a real path would be found, if it were there. */
+  covers(path: string): boolean {
+    return this.#selectors.some(({ path: given, isGlob }) => {
+      if (!isGlob) return (this.#realPaths.get(given) ?? realParent(given)) === path;
+      const { fixed, rest } = splitGlob(given);
+      return matchesGlob(`${escapeGlob(realParent(fixed))}/${rest}`, path);
+    });
   }
 
   /**

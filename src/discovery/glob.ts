@@ -55,6 +55,23 @@ export async function expandGlob(
   return walk.run(parseGlob(rest).map((segments) => linkSteps(segments)));
 }
 
+/** Whether a glob would match a file at an absolute path, if one were there. */
+export function matchesGlob(pattern: string, path: string): boolean {
+  const names = path.split("/").filter((name) => name !== "");
+  return parseGlob(pattern).some((segments) => matchesNames(segments, names));
+}
+
+function matchesNames(segments: readonly GlobSegment[], names: readonly string[]): boolean {
+  const [segment, ...below] = segments;
+  const [name, ...rest] = names;
+  if (segment === undefined || name === undefined) return segment === undefined && name === undefined;
+  if (segment.kind === "name") return segment.name === name && matchesNames(below, rest);
+  const isHidden = name.startsWith(".");
+  if (segment.kind === "deep")
+    return matchesNames(below, names) || (!isHidden && matchesNames(segments, rest));
+  return (!isHidden || segment.isForHidden) && segment.glob.match(name) && matchesNames(below, rest);
+}
+
 /** A segment and the segment below it; null: the segment matches the file itself. */
 interface Step {
   readonly segment: GlobSegment;

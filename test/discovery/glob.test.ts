@@ -8,7 +8,14 @@ import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
-import { escapeGlob, expandGlob, hasGlob, splitGlob, unescapeGlob } from "../../src/discovery/glob.ts";
+import {
+  escapeGlob,
+  expandGlob,
+  hasGlob,
+  matchesGlob,
+  splitGlob,
+  unescapeGlob,
+} from "../../src/discovery/glob.ts";
 import { hasCode, type WalrustError } from "../../src/errors.ts";
 import { cases } from "../support/property-cases.ts";
 import { tempFolder } from "../support/temp.ts";
@@ -351,4 +358,22 @@ test("expandGlob stops where symlinks multiply", async () => {
   const error = await find(data, "*/*/*/*.db").catch((thrown: unknown) => thrown);
   expect(hasCode(error, "database")).toBe(true);
   expect((error as WalrustError).message).toContain("covers more than");
+});
+
+test.each<[pattern: string, path: string, isMatch: boolean]>([
+  ["/srv/*/app.db", "/srv/one/app.db", true],
+  ["/srv/*/app.db", "/srv/one/two/app.db", false],
+  ["/srv/*/app.db", "/srv/one/app.db-wal", false],
+  ["/srv/*.db", "/srv/.hidden.db", false],
+  ["/srv/.*.db", "/srv/.hidden.db", true],
+  ["/srv/**/app.db", "/srv/app.db", true],
+  ["/srv/**/app.db", "/srv/a/b/app.db", true],
+  ["/srv/**/app.db", "/srv/.a/app.db", false],
+  ["/srv/**", "/srv/a/b.db", true],
+  ["/srv/{a,b/c}/?.db", "/srv/b/c/x.db", true],
+  ["/srv/{a,b/c}/?.db", "/srv/b/x.db", false],
+  ["/srv/\\*/app.db", "/srv/one/app.db", false],
+  ["/srv/\\*/app.db", "/srv/*/app.db", true],
+])("matchesGlob(%p, %p) is %p", (pattern, path, isMatch) => {
+  expect(matchesGlob(pattern, path)).toBe(isMatch);
 });

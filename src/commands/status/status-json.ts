@@ -2,6 +2,7 @@
  * The document that `status --json` prints. Keys are only ever added.
  */
 import { type HostLockHolder, silentHolderError } from "../../database/files/host-lock-holder.ts";
+import { isCapturing } from "../../observability/health.ts";
 import type { JudgedDatabase, JudgedWatch, JudgedWatches } from "./judged-watches.ts";
 
 /**
@@ -50,9 +51,9 @@ function databaseJson({ reported, report, remedies }: JudgedDatabase): unknown {
     health: report.health,
     reasons: report.reasons,
     remedies,
-    txid: reported.txid,
-    uploaded_txid: reported.uploadedTxid,
-    lag_seconds: seconds(reported.lagMs),
+    txid: reported.txid || null,
+    uploaded_txid: reported.uploadedTxid || null,
+    lag_seconds: reported.lagMs === 0 && !isCapturing(reported) ? null : seconds(reported.lagMs),
     pending_files: reported.pendingCount,
     pending_bytes: reported.pendingBytes,
     wal_frames: reported.walFrames,

@@ -2,7 +2,9 @@
  * Prints the judged watches for a terminal: the problems with their remedies first, then one table a watch.
  */
 import { type HostLockHolder, silentHolderError } from "../../database/files/host-lock-holder.ts";
+import { isCapturing } from "../../observability/health.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
+import type { ReportedDatabase } from "../../replication/watch/watch-report.ts";
 import { countOf, formatBytes, tableLines } from "../shared/output.ts";
 import type { JudgedDatabase, JudgedWatch, JudgedWatches } from "./judged-watches.ts";
 
@@ -140,14 +142,20 @@ function rowOf({ reported, report }: JudgedDatabase, nowMs: number): string[] {
   return [
     oneLine(reported.database),
     report.status,
-    reported.lagMs === 0 ? "0" : ageText(reported.lagMs),
+    lagText(reported),
     pendingCount === 0 ? "0" : `${pendingCount} (${formatBytes(pendingBytes)})`,
-    String(reported.txid),
-    String(reported.uploadedTxid),
+    reported.txid === 0 ? "-" : String(reported.txid),
+    reported.uploadedTxid === 0 ? "-" : String(reported.uploadedTxid),
     walBytes === null ? "-" : formatBytes(walBytes),
     snapshot === null ? "-" : `${age(snapshot.timeMs)} ago`,
     validation === null ? "-" : `${validation.status}, ${age(validation.timeMs)} ago`,
   ];
+}
+
+/** A database that cannot be watched may have a lag that nobody knows. */
+function lagText(reported: ReportedDatabase): string {
+  if (reported.lagMs > 0) return ageText(reported.lagMs);
+  return isCapturing(reported) ? "0" : "-";
 }
 
 const UNITS = [

@@ -92,7 +92,8 @@ function openPaths(folder: string): Set<string> {
   return paths;
 }
 
-function namesIn(folder: string): string[] {
+/** The names in a folder of /proc; empty when it cannot be read. */
+export function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch {
@@ -101,7 +102,8 @@ function namesIn(folder: string): string[] {
   }
 }
 
-function commandOf(path: string): string {
+/** The name of an executable, from the `comm` of its process. */
+export function commandOf(path: string): string {
   try {
     return readFileSync(path, "utf8").trim();
   } catch {

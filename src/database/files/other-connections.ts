@@ -163,6 +163,11 @@ export function processesWithoutShm(
   return [...atDatabase].filter((pid) => pid !== process.pid && !atIndex.has(pid));
 }
 
+/** The processes with a connection to a database, of all users of the pid namespace, without this one. */
+export function connectedProcesses(database: FileIdentity): number[] {
+  return processesWithoutShm(locksTable(), database, null);
+}
+
 /**
  * Whether every process that uses the database without the -shm at its path has the -wal at its path open, so
  * that its commits can be read. False when that cannot be found out: a process of another pid namespace or of

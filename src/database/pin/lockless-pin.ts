@@ -28,8 +28,8 @@ import {
 } from "../files/descriptors.ts";
 import { type FileStamp, fileStamp, isSameStamp, pathStampOrNull } from "../files/file-stamp.ts";
 import { type StoredIdentity, storedIdentity } from "../files/file-version.ts";
-import { HOST_LOCK_BYTE } from "../files/lock-bytes.ts";
-import { lockExclusive, unlock } from "../files/ofd-lock.ts";
+import { HOST_LOCK_BYTE, SHARED_LENGTH, SHARED_START } from "../files/lock-bytes.ts";
+import { isLockedByOther, lockExclusive, unlock } from "../files/ofd-lock.ts";
 import { type CommittedEnd, findWalEnd, walIndexOfEnd } from "../wal/wal-end.ts";
 import { NO_EVIDENCE, requireWalOfFile, type WalEvidence } from "../wal/wal-gate.ts";
 import type { KnownFiles } from "../wal/wal-ownership.ts";
@@ -165,6 +165,11 @@ export class LocklessPin {
   /** Whether the database file was replaced at its path. */
   changedFile(): ChangedFile {
     return isSameFile(fileIdentityOrNull(this.path), this.database) ? "none" : "database";
+  }
+
+  /** Whether no other process has the database open. */
+  isAlone(): boolean {
+    return !isLockedByOther(this.databaseFd, SHARED_START, SHARED_LENGTH, "exclusive");
   }
 
   /** Does nothing: there is no lock to release. */

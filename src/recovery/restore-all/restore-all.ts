@@ -11,6 +11,7 @@
  */
 import { lstatSync } from "node:fs";
 import { sep } from "node:path";
+import { RecentDeletedUsers } from "../../database/deleted-users.ts";
 import { asWalrustError, EXIT_CODES, WalrustError } from "../../errors.ts";
 import { concernsOneDatabase } from "../../storage/bucket/error-scope.ts";
 import { fixedPoint } from "../plan/restore-point.ts";
@@ -79,7 +80,8 @@ export async function restoreAll(
   const problems = new Map(known.map(({ name, problem }) => [name, problem]));
   const targets = planTargets(namesBelow([...problems.keys()], request.prefix), into);
   observer.onStart?.(targets.length);
-  const run = new RestoreAllRun({ ...request, into, how }, context, observer);
+  const shared = { ...context, deletedUsers: new RecentDeletedUsers(env) };
+  const run = new RestoreAllRun({ ...request, into, how }, shared, observer);
   const rows: RestoreAllRow[] = [];
   let [next, completed] = [0, 0];
   const work = async (): Promise<void> => {

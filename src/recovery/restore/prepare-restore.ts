@@ -11,6 +11,7 @@
  * The spool is asked before the bucket. If the result with the spool is unsound, the restore logs a warning
  * and begins again from the bucket alone; the newest TXID is then the newest in the bucket.
  */
+import { RecentDeletedUsers } from "../../database/deleted-users.ts";
 import type { Env } from "../../env.ts";
 import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import type { Txid } from "../../format/types.ts";
@@ -83,6 +84,8 @@ export interface RestoreContext {
    */
   readonly places?: LocalPlaces;
   readonly onProgress?: (doneBytes: number, totalBytes: number) => void;
+  /** Shared by restores that run beside each other. */
+  readonly deletedUsers?: RecentDeletedUsers;
   /** Checks the result; in this process by default, without bounds on time and memory. */
   readonly checker?: IntegrityChecker | undefined;
 }
@@ -129,6 +132,8 @@ export async function prepareRestore(
   context: RestoreContext,
 ): Promise<PreparedRestore> {
   try {
+    // An application that has the deleted file of a path open never sees the file that is restored there.
+    (context.deletedUsers ?? new RecentDeletedUsers(context.env)).requireNone(request.outputPath);
     refuseEarly(request.outputPath, request.force);
     const point = fixedPoint(request.point, context.env.nowMs());
     return await prepareAround({ ...request, point }, context);

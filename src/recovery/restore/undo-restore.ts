@@ -6,6 +6,7 @@
  * application could have opened the database before the old one arrives.
  */
 import { resolve } from "node:path";
+import { deletedInUseError, usersOfDeleted } from "../../database/deleted-users.ts";
 import { isWalrust, stopText, usersOfFiles, usersTextOrNull } from "../../database/files/file-users.ts";
 import { takeHostLockOrNull } from "../../database/files/host-lock.ts";
 import { isDatabaseInUse } from "../../database/files/in-use.ts";
@@ -52,6 +53,8 @@ export function undoRestore(path: string, context: UndoContext): UndoResult {
     const kept = keptFiles(folder).find(({ suffixes }) => suffixes.has(""));
     if (kept === undefined) throw nothingToUndo(shownPath);
     assertTargetFree(folder, true, "Give the path of a database file");
+    const users = usersOfDeleted((one) => one === folder.path).get(folder.path);
+    if (users !== undefined) throw deletedInUseError(folder.path, users);
     assertNotInUse(folder, kept);
     const hadFile = folder.statsOrNull(folder.name) !== null;
     const release = hadFile ? lockUnwatched(folder) : () => {};

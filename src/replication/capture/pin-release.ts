@@ -31,7 +31,8 @@ export function releaseIfHarmful(
   context.env.log.warn(`${live.pinLost}; a difference follows`, { database: name });
 }
 
-function harmOrNull(live: LiveDatabase, pin: Pin, truncateThresholdPages: number): string | null {
+/** Why a pin hurts the application, or null. */
+export function harmOrNull(live: LiveDatabase, pin: Pin, truncateThresholdPages: number): string | null {
   if (pin.foreignCheckpointWaits()) return "a checkpoint of the application waited";
   const frames = pin.walIndex()?.mxFrame ?? 0;
   if (frames > TRUNCATE_THRESHOLDS_MAX * truncateThresholdPages) return `the WAL reached ${frames} pages`;

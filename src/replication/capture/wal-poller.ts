@@ -12,6 +12,7 @@ import { BlockingBudget } from "../context/blocking-budget.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type CaptureOutcome, capture, type TimedIndex, timedIndexOf } from "./capture.ts";
 import { type CheckpointObstacle, CheckpointPace } from "./checkpoint-pace.ts";
+import { captureDeleted, fateOf } from "./deleted-capture.ts";
 import { emptyWalIfUnused, recordFile, recordRest, renewWalIndexIfUnused } from "./empty-wal.ts";
 import { detectOverwrite, type FileNews, OVERWRITTEN } from "./file-changes.ts";
 import type { LiveDatabase } from "./live-database.ts";
@@ -191,6 +192,17 @@ export class WalPoller {
     // Beside a job nobody follows the finding. So the check does not count, and is made again.
     if (!isCalm(outcome)) this.#filesCheckedMs = Number.NEGATIVE_INFINITY;
     return outcome;
+  }
+
+  /**
+   * Captures what an application commits into a deleted file, as soon as that is due.
+   * @returns whether no commit is lost
+   * @throws WalrustError as `poll`
+   */
+  pollDeleted(live: LiveDatabase, nowMs: number, isJobRunning: boolean): boolean {
+    const isDue = nowMs >= this.captureDueMs;
+    if (isDue && captureDeleted(live, this.context, isJobRunning)) this.#lastCaptureMs = nowMs;
+    return fateOf(live) !== "lost";
   }
 
   #poll(live: LiveDatabase, nowMs: number, limits: PollLimits): PollOutcome {

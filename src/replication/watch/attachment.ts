@@ -395,12 +395,13 @@ export class Attachment {
   #captureMoved(live: LiveDatabase): void {
     const { pin } = live;
     const isMoved = !pin.isLockless && pin.changedFile() === "database" && pin.isWalInPlace();
-    if (isMoved && pin.state !== "released") capture(live, this.context.env);
+    const isSound = this.#anchorDue === null && pin.state !== "released";
+    if (isMoved && isSound) capture(live, this.context.env);
   }
 
   /** @param mayAnchor whether the spool has room for an anchor */
   async #captureLast(live: LiveDatabase, mayAnchor: boolean): Promise<void> {
-    if (live.pin.changedFile() === "database") return;
+    if (live.pin.changedFile() === "database") return this.#captureMoved(live);
     if (this.#anchorDue === null) {
       // The frames of a WAL that was checkpointed and deleted since the last poll are in the file alone.
       const isWritten = live.pin.isLockless && live.pin.writtenFile() === "database";

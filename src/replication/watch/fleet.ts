@@ -12,6 +12,7 @@ import type { ReplicationConfig } from "../../config/config.ts";
 import type { Discovered } from "../../discovery/discovered.ts";
 import type { WalrustError } from "../../errors.ts";
 import { StandingFindings } from "../../storage/contract/trouble.ts";
+import { DELETED_IN_USE, DeletedFiles, goneReason } from "../capture/deleted-file.ts";
 import type { SharedContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import { withSilence } from "../requests/silent-store.ts";
@@ -38,6 +39,7 @@ export class Fleet {
   /** Paths whose database has the name of another. */
   readonly #collisions = new StandingFindings();
   readonly #unwatchable = new UnwatchableStatuses();
+  readonly #deleted = new DeletedFiles();
   readonly #closing = new Set<Watcher>();
 
   constructor(readonly context: SharedContext) {}
@@ -96,6 +98,7 @@ export class Fleet {
    */
   accept({ targets, unwatchable }: Discovered<WatchTarget>, isAnew = false): void {
     this.#unwatchable.replace(unwatchable, this.context.env.monotonicMs());
+    this.#deleted.begin();
     const present = new Map(targets.map((target) => [target.path, target]));
     const absent = unwatchable.filter(({ isMissing }) => isMissing);
     const missing = new Map(absent.map(({ path, error }) => [path, error]));
@@ -104,19 +107,28 @@ export class Fleet {
       const error = missing.get(path);
       const target = present.get(path);
       const folder = target?.paths.folder ?? paths.folder;
+      const isHeld = target === undefined && this.#isHeld(watcher);
       if (error !== undefined && watcher.record.leaving === null) keepNameless(watcher, error);
-      else if (target === undefined && isAnew) watcher.leave("the configuration does not name it any more");
-      else if (target === undefined) leaveIfGone(watcher);
+      else if (target === undefined && isAnew && !(isHeld && watcher.target.isDiscovered))
+        watcher.leave("the configuration does not name it any more");
+      else if (target === undefined) leaveIfGone(watcher, isHeld);
       else if (folder !== paths.folder) watcher.leave(`its state lies in ${folder} from here on`);
       else if (isOther(target, watcher, isAnew))
         watcher.leave(`it is configured as ${target.name} from here on`);
       else if (watcher.record.leaving !== null) watcher.comeBack();
       else watcher.seen();
       if (error === undefined) watcher.context.conditions.clear(NAMELESS);
+      if (!isHeld) watcher.context.conditions.clear(DELETED_IN_USE);
       if (target !== undefined) configure(watcher, target.config);
       if (watcher.record.leaving === null) present.delete(path);
     }
     this.#take([...present.values()]);
+  }
+
+  /** Whether an application has the deleted file of a database open that a discovery did not find. */
+  #isHeld({ live, target, context, record }: Watcher): boolean {
+    if (live === null || record.leaving !== null || existsSync(target.path)) return false;
+    return this.#deleted.check(live, context);
   }
 
   /** Starts watchers for databases whose path and name are free; the others wait until both are. */
@@ -254,9 +266,12 @@ function keepNameless({ target, context }: Watcher, { message }: WalrustError): 
   });
 }
 
-/** A named database whose file is gone stays: its absence is a failure, and is retried. */
-function leaveIfGone(watcher: Watcher): void {
+/**
+ * A named database whose file is gone stays: its absence is a failure, and is retried. So does a database
+ * whose deleted file is held open.
+ */
+function leaveIfGone(watcher: Watcher, isHeld: boolean): void {
   const { path, isDiscovered } = watcher.target;
   if (existsSync(path)) watcher.leave("it is not found any more");
-  else if (isDiscovered) watcher.leave("its file is gone");
+  else if (isDiscovered && !isHeld) watcher.leave(goneReason(watcher.live));
 }

@@ -53,7 +53,7 @@ export interface LookFacts {
   /** The first attach failed for a reason that may pass; `due`: time to try again. */
   setAside: "no" | "waiting" | "due";
   isAttached: boolean;
-  /** The file that a glob had found: absent, or back at its path. */
+  /** The file of a glob's find, or one that is deleted while in use: absent, or back at its path. */
   file: "in-place" | "absent" | "back";
   /** The wait after a failure is not over. */
   isWaiting: boolean;
@@ -97,6 +97,8 @@ export type LookAction =
   | { readonly kind: "release"; readonly reason: string }
   /** Sends what waits; `isLastChance`: at once, without the waits after failures. */
   | { readonly kind: "send"; readonly reason: string; readonly isLastChance: boolean }
+  /** Captures what an application still commits into a deleted file, and sends what waits. */
+  | { readonly kind: "follow-deleted"; readonly reason: string }
   /** Captures what is committed, then sends and keeps up what is due. */
   | { readonly kind: "poll"; readonly reason: string }
   | { readonly kind: "snapshot"; readonly reason: string }
@@ -113,6 +115,7 @@ const SET_ASIDE: LookAction = { kind: "rest", reason: "the database cannot be wa
 const RETRY_ASIDE: LookAction = { kind: "attach", reason: "it may be possible to watch the database now" };
 const ABSENT: LookAction = { kind: "rest", reason: "the file is gone" };
 const ABSENT_SEND: LookAction = { kind: "send", reason: "the file is gone", isLastChance: false };
+const FOLLOW: LookAction = { kind: "follow-deleted", reason: "the file is gone" };
 const BACK: LookAction = { kind: "reattach", reason: "the database file was replaced" };
 const WAITING: LookAction = { kind: "rest", reason: "the wait after a failure is not over" };
 const RELIEVE: LookAction = { kind: "relieve", reason: "nothing can be captured at present" };
@@ -146,7 +149,12 @@ export function planLook(facts: Readonly<LookFacts>): LookAction {
   if (job === "blocking") return facts.isAttachSlow ? SLOW_ATTACH : JOB_RUNS;
   if (facts.setAside !== "no") return facts.setAside === "due" && job === "none" ? RETRY_ASIDE : SET_ASIDE;
   if (file === "back" && job === "none") return BACK;
-  if (file !== "in-place") return isAttached && facts.adoptReason === null ? ABSENT_SEND : ABSENT;
+  if (file !== "in-place") {
+    if (!isAttached || facts.adoptReason !== null) return ABSENT;
+    // Beside another file the -wal at the path may be that file's.
+    const mayFollow = file === "absent" && !facts.isWaiting && facts.anchorReason === null;
+    return mayFollow ? FOLLOW : ABSENT_SEND;
+  }
   if (facts.isWaiting) return planWait(facts);
   const dueJob = job === "none" ? planJobOrNull(facts) : null;
   if (dueJob !== null) return dueJob;

@@ -4,6 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { hasCode, type WalrustError } from "../../errors.ts";
+import { needsFollowing } from "../capture/deleted-capture.ts";
 import type { WalPoller } from "../capture/wal-poller.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
 import type { Snapshots } from "../upkeep/snapshots.ts";
@@ -74,7 +75,7 @@ export class WatchRecord implements ChainHold {
     this.#put(FLAGS.hasFailed, isSet);
   }
 
-  /** The file of an attached database that a glob had found is gone. */
+  /** The file of an attached database is gone, and that is no failure (`isGone`). */
   get isFileAbsent(): boolean {
     return this.#has(FLAGS.isFileAbsent);
   }
@@ -144,6 +145,23 @@ export class WatchRecord implements ChainHold {
     this.#put(FLAGS.isClosing, isSet);
   }
 
+  /** The database is not found any more. */
+  leave(reason: string): void {
+    this.leaving ??= reason;
+    this.phase = "leaving";
+    this.isFileAbsent = false;
+  }
+
+  /** The database is found again: continues, or ends at once so that a new watcher can. */
+  comeBack(): void {
+    if (this.isLastCaptureTaken) {
+      this.isAwaited ||= !this.attachment.isOrphaned;
+      return;
+    }
+    this.leaving = null;
+    this.phase = "watching";
+  }
+
   #has(flag: number): boolean {
     return (this.#flags & flag) !== 0;
   }
@@ -156,9 +174,14 @@ export class WatchRecord implements ChainHold {
     return this.target.isDiscovered === true;
   }
 
-  /** Whether a glob found the file, and it is there no more: that is no failure. */
+  /**
+   * Whether nothing is at the path, and that is no failure: a glob had found the file, or the deleted file
+   * has to be followed.
+   */
   get isGone(): boolean {
-    return this.isDiscovered && !existsSync(this.target.path);
+    if (existsSync(this.target.path)) return false;
+    const { live } = this.attachment;
+    return this.isDiscovered || (live !== null && needsFollowing(live));
   }
 
   /** Why the database is set aside, or null. */
@@ -255,7 +278,7 @@ export function gatherFacts(
   shared.isAttachSlow = isAttaching && nowMs - record.jobSinceMs >= ATTACH_MS_MAX;
   shared.setAside = refused === null ? "no" : record.setAside?.isDue(nowMs) === true ? "due" : "waiting";
   shared.isAttached = isAttached;
-  shared.file = record.isFileAbsent ? (existsSync(record.target.path) ? "back" : "absent") : "in-place";
+  shared.file = record.isFileAbsent ? (record.isGone ? "absent" : "back") : "in-place";
   shared.isWaiting = health.isWaiting(nowMs);
   shared.isSpoolFull = record.isSpoolFull;
   shared.adoptReason = adoptReason;

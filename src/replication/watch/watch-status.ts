@@ -8,6 +8,8 @@ import { isChainLink } from "../../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../../format/ltx.ts";
 import { openOwn } from "../../local/own-file.ts";
 import { type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
+import { readState } from "../../local/state.ts";
+import type { StateFolder } from "../../local/state-folder.ts";
 import type { Captured } from "../capture/live-database.ts";
 
 /** The status of one watched database. */
@@ -20,9 +22,9 @@ export interface DatabaseStatus {
    * captured files have reached their limit; `stopped`: replication stopped for good.
    */
   readonly state: "starting" | "watching" | "failing" | "paused" | "stopped";
-  /** The newest captured TXID, 0 before the first. */
+  /** The newest captured TXID, 0 before the first or while walrust does not know it. */
   readonly txid: number;
-  /** The newest TXID in the bucket, 0 before the first. */
+  /** The newest TXID in the bucket, 0 before the first or while walrust does not know it. */
   readonly uploadedTxid: number;
   /** The capture time of that TXID (ms since the epoch), or null before the first upload of this process. */
   readonly uploadedTimeMs: number | null;
@@ -82,6 +84,14 @@ export const NO_PROGRESS: Progress = {
   pendingBytes: 0,
   cacheBytes: 0,
 };
+
+/** The progress of a database that is not attached yet, as far as its local state knows it. */
+export function recordedProgress({ folder, statePath }: Pick<StateFolder, "folder" | "statePath">): Progress {
+  const reading = readState({ folder, statePath });
+  if (reading.kind !== "state") return NO_PROGRESS;
+  const { txid, snapshot } = reading.state;
+  return { ...NO_PROGRESS, txid, snapshotTimeMs: snapshot?.timeMs ?? null };
+}
 
 /** The progress of an attached database. @param last its progress before the attach */
 export function progressOf(captured: Captured, last: Progress): Progress {

@@ -20,6 +20,7 @@ import {
   OldestPending,
   type Progress,
   progressOf,
+  recordedProgress,
 } from "./watch-status.ts";
 
 /** The longest wait for an application that holds its database. */
@@ -75,7 +76,8 @@ export class WatcherHealth {
 
   /** The condition under which commits are in no file that can be captured, or null. */
   get hidden(): Condition | null {
-    return this.context.conditions.current.find(hidesCommits) ?? null;
+    const isHiding = (one: Condition): boolean => one.code === "deleted-in-use" || hidesCommits(one);
+    return this.context.conditions.current.find(isHiding) ?? null;
   }
 
   get circuit(): Circuit["state"] {
@@ -208,6 +210,12 @@ export class WatcherHealth {
     return true;
   }
 
+  /** A deleted file is followed. @param isWhole whether none of its commits is lost */
+  followed(isWhole: boolean): void {
+    if (isWhole) this.unblocked();
+    else this.blocked(null);
+  }
+
   /** Everything works and nothing waits: reports the end of a failure. */
   healed(): void {
     if (this.circuit !== "closed") return;
@@ -244,7 +252,7 @@ export class WatcherHealth {
       database: target.name,
       path: target.path,
       state: this.#stateOf(record, failure),
-      ...this.progress(captured),
+      ...((captured ?? this.#last) === null ? recordedProgress(target.paths) : this.progress(captured)),
       retryCount: this.breaker?.retryCount ?? 0,
       nextSnapshotTimeMs: live === null ? null : snapshots.nextTimeMs(),
       lagMs: Math.round(Math.max(0, this.#lagMs(captured))),

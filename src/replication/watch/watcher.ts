@@ -13,6 +13,7 @@
 import { judgeAttachFailure } from "../../discovery/admission.ts";
 import { asWalrustError, hasCode, type WalrustError } from "../../errors.ts";
 import type { Circuit } from "../../storage/contract/circuit.ts";
+import { staleText } from "../capture/deleted-file.ts";
 import type { LiveChecksum } from "../capture/image-checksum.ts";
 import type { LiveDatabase } from "../capture/live-database.ts";
 import { releaseForFullSpool, releaseIfHarmful } from "../capture/pin-release.ts";
@@ -187,6 +188,7 @@ export class Watcher {
     if (action.kind === "last-capture") this.#startLastCapture(action.mayAttach);
     if (action.kind === "relieve" && this.live !== null) releaseIfHarmful(this.live, this.context, this.name);
     if (action.kind === "release") this.#releaseForSpool(nowMs);
+    if (action.kind === "follow-deleted") this.#followDeleted(nowMs);
     if (action.kind === "send") this.#send(nowMs, action.isLastChance);
     if (action.kind === "leave") record.hasLeft = true;
     return false;
@@ -207,14 +209,21 @@ export class Watcher {
       this.fail(error);
     }
     this.#send(nowMs, false);
-    this.#keepUpDue(live, nowMs);
-    return this.#snapshots.isDue(nowMs);
-  }
-
-  #keepUpDue(live: LiveDatabase, nowMs: number): void {
     const { upkeep } = this.#record;
     if (upkeep.takePrune(live, nowMs)) pruneSpool(live, this.context);
     if (upkeep.dueJob(live, nowMs, this.#snapshots.taken) !== "none") this.#working().keepUp(live, nowMs);
+    return this.#snapshots.isDue(nowMs);
+  }
+
+  #followDeleted(nowMs: number): void {
+    const { live } = this;
+    try {
+      const isWhole = live === null || this.#poller.pollDeleted(live, nowMs, this.#record.isJobRunning);
+      this.#health.followed(isWhole);
+    } catch (error) {
+      this.fail(error);
+    }
+    this.#send(nowMs, false);
   }
 
   /** @returns false when the files are replaced */
@@ -328,7 +337,7 @@ export class Watcher {
     this.#health.blocked(null);
     record.isFileAbsent = record.isGone;
     if (record.isFileAbsent) return this.context.env.log.debug(reason, { database: this.name });
-    this.context.env.log.warn(`${reason}; pinning again`, { database: this.name });
+    this.context.env.log.warn(`${reason}${staleText(this.live)}; pinning again`, { database: this.name });
     record.setAside = null;
     this.#detach();
     void this.#startJob("blocking", () => this.#attach(reason));
@@ -438,20 +447,12 @@ export class Watcher {
 
   /** The database is not found any more: `lookLeaving` from here on, until it `hasLeft`. */
   leave(reason: string): void {
-    this.#record.leaving ??= reason;
-    this.#record.phase = "leaving";
-    this.#record.isFileAbsent = false;
+    this.#record.leave(reason);
   }
 
   /** The database is found again: continues, or ends at once so that a new watcher can. */
   comeBack(): void {
-    const record = this.#record;
-    if (record.isLastCaptureTaken) {
-      record.isAwaited ||= !this.#attachment.isOrphaned;
-    } else {
-      record.leaving = null;
-      record.phase = "watching";
-    }
+    this.#record.comeBack();
   }
 
   /** The watch ends: captures what is there for the last time and uploads it. */

@@ -41,10 +41,32 @@ test("three databases are a table below the problems", () => {
     "    → Check the network and the store; `walrust doctor` tries both",
     "",
     "  DATABASE  STATE    LAG   PENDING      TXID  UPLOADED  WAL      SNAPSHOT  VALIDATED",
-    "  shop      stopped  0     0            12    12        -        1 h ago   -",
+    "  shop      stopped  -     0            12    12        -        1 h ago   -",
     "  orders    syncing  12 s  3 (2.00 KB)  12    12        4.05 KB  -         -",
     "  users     syncing  0     0            12    12        4.05 KB  1 h ago   ok, 1 min ago",
   ]);
+});
+
+test("a database that cannot be watched has no TXID and no lag that nobody knows", () => {
+  const failure = { code: "not-wal", message: "app.db is not in WAL mode", hint: null };
+  const unknown = {
+    state: "failing",
+    failure,
+    txid: 0,
+    uploadedTxid: 0,
+    snapshot: null,
+    walBytes: null,
+  } as const;
+  const rows = linesOf([
+    reportedOf({ database: "one", ...unknown }),
+    reportedOf({ database: "two", ...unknown, txid: 7 }),
+  ]);
+  expect(rows.slice(-2)).toEqual([
+    "  one       failing  -    0        -     -         -    -         -",
+    "  two       failing  -    0        7     -         -    -         -",
+  ]);
+  const away = { ...failure, code: "storage" };
+  expect(linesOf([reportedOf({ state: "failing", failure: away })]).at(-1)).toContain("failing  0 ");
 });
 
 test("where no watch was asked for, the text says what runs instead", () => {

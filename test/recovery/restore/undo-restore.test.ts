@@ -217,3 +217,23 @@ describe("restore where nothing is at the target, but a replaced file is kept", 
     expect(recording.lines.filter(({ level }) => level === "warn")).toEqual([]);
   });
 });
+
+test("neither a restore nor an undo touches a path whose deleted file an application has open", async () => {
+  const path = join(tempFolder("undo"), "app.db");
+  await restoreOver(path, 2);
+  await restoreOver(path, 3);
+  const app = await SqliteProcess.open(path);
+  await app.must("PRAGMA journal_mode = WAL", "CREATE TABLE mine(v)");
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(path + suffix);
+  const kept = readdirSync(dirname(path));
+  for (const failure of [await undoFailure(path), await failureOf(restoreOver(path, 3))]) {
+    expect([failure.code, failure.message.includes(`A deleted file of ${path} is open in`)]).toEqual([
+      "database",
+      true,
+    ]);
+  }
+  expect(readdirSync(dirname(path))).toEqual(kept);
+  await app.close();
+  undo(path);
+  expect(existsSync(path)).toBe(true);
+});

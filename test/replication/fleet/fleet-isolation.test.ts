@@ -37,9 +37,13 @@ test("a database deleted while it fails, with a long WAL, affects no other", asy
     await run.uploaded(txid, "two");
   }
   await run.find(two);
+  // Its last commit is in a deleted file, which the application has open.
+  await run.until("the condition", () => run.status("one").conditions.length > 0);
+  await app.close();
+  await run.discovery();
   await run.gone("one");
   expect((await run.stop()).stopped).toEqual([]);
-  await Promise.all([app.close(), other.close()]);
+  await other.close();
 });
 
 /** Events that never come. @param watched gets the paths of the -wal files that are watched */

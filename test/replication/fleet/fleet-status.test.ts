@@ -154,6 +154,24 @@ describe("the status of a database", () => {
     await run.stop();
   });
 
+  test("has the TXID of the local state while it cannot be watched", async () => {
+    const one = await tenant("one");
+    const store = new MemoryStore();
+    const first = await new FleetRun([one], store).watching();
+    await first.uploaded(1, "one");
+    const app = await SqliteProcess.open(one.path);
+    await app.must("INSERT INTO t(v) VALUES (1)");
+    await first.uploaded(2, "one");
+    await first.stop();
+    await app.must("PRAGMA journal_mode = DELETE");
+    await app.close();
+    const run = new FleetRun([one], store);
+    await run.until("the refusal", () => run.status("one").state === "failing");
+    const { txid, snapshotTimeMs, pendingCount } = run.status("one");
+    expect([txid, snapshotTimeMs === null, pendingCount]).toEqual([2, false, 0]);
+    await run.stop();
+  });
+
   test("lags while capture is impossible, and no longer afterwards without a commit", async () => {
     const one = await tenant("one");
     const run = await new FleetRun([one], new MemoryStore()).watching();

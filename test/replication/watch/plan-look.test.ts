@@ -53,7 +53,10 @@ const ROWS: readonly (readonly [string, Partial<LookFacts>, LookAction["kind"], 
   ["set aside", { ...DETACHED, setAside: "waiting" }, "rest"],
   ["set aside, and due again", { ...DETACHED, setAside: "due" }, "attach"],
   ["stopped for good", { isStopped: true, isGivenUp: true }, "rest"],
-  ["a glob's find whose file is missing", { file: "absent" }, "send"],
+  ["a glob's find whose file is missing", { file: "absent" }, "follow-deleted"],
+  ["a missing file, and the wait after a failure", { file: "absent", isWaiting: true }, "send"],
+  ["a missing file, and an anchor is due", { file: "absent", anchorReason: "a gap" }, "send"],
+  ["a missing file beside a reading job", { file: "absent", job: "reading" }, "follow-deleted"],
   ["a missing file, and a bucket that contradicts", { file: "absent", adoptReason: "ahead" }, "rest"],
   ["a file missing before its attach", { ...DETACHED, file: "absent" }, "rest"],
   ["a file that is back", { file: "back" }, "reattach", "the database file was replaced"],
@@ -211,6 +214,11 @@ const READS: readonly LookAction["kind"][] = [
 const PHASES = ["watching", "leaving", "ending"] as const;
 
 describe.each(PHASES)("planLook over all states while %s", (phase) => {
+  test("follows a deleted file only while it is attached and nothing else is at its path", () => {
+    const isAllowed = ({ isAttached, file }: LookFacts): boolean => isAttached && file === "absent";
+    expect(violations(phase, (facts, { kind }) => kind !== "follow-deleted" || isAllowed(facts))).toEqual([]);
+  });
+
   test("starts no job beside a job", () => {
     expect(violations(phase, ({ job }, { kind }) => job === "none" || !JOBS.includes(kind))).toEqual([]);
   });
@@ -242,7 +250,7 @@ describe("planLook over all states", () => {
 
   test("captures nothing on a broken history while no job runs", () => {
     const isBroken = ({ anchorReason, job }: LookFacts): boolean => anchorReason !== null && job === "none";
-    const captures = ["poll", "snapshot"];
+    const captures = ["poll", "snapshot", "follow-deleted"];
     expect(violations("watching", (facts, { kind }) => !isBroken(facts) || !captures.includes(kind))).toEqual(
       [],
     );

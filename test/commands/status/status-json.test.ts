@@ -1,0 +1,24 @@
+/** The document of `walrust status --json`: null stands for everything that the watch does not know. */
+import { expect, test } from "bun:test";
+import { judgeWatches } from "../../../src/commands/status/judged-watches.ts";
+import { statusJson } from "../../../src/commands/status/status-json.ts";
+import type { ReportedDatabase } from "../../../src/replication/watch/watch-report.ts";
+import { answerOf, reportedOf, watchStatusOf } from "./status-samples.ts";
+
+function databaseOf(overrides: Partial<ReportedDatabase>): Record<string, unknown> {
+  const answer = answerOf(watchStatusOf({ databases: [reportedOf(overrides)] }));
+  const judged = judgeWatches([answer], { names: [], location: null });
+  const { watches } = statusJson(judged) as { watches: { databases: Record<string, unknown>[] }[] };
+  return watches[0]!.databases[0]!;
+}
+
+test("a watched database has numbers", () => {
+  expect(databaseOf({})).toMatchObject({ txid: 12, uploaded_txid: 12, lag_seconds: 0 });
+});
+
+test("a database that cannot be watched has neither a TXID 0 nor a lag 0", () => {
+  const failure = { code: "not-wal", message: "app.db is not in WAL mode", hint: null };
+  const unknown = { state: "failing", failure, txid: 0, uploadedTxid: 0 } as const;
+  expect(databaseOf(unknown)).toMatchObject({ txid: null, uploaded_txid: null, lag_seconds: null });
+  expect(databaseOf({ ...unknown, txid: 7, lagMs: 1_500 })).toMatchObject({ txid: 7, lag_seconds: 1.5 });
+});
