@@ -77,7 +77,9 @@ export class Fleet {
     const others = this.#others(statuses).filter(({ database }) => isAsked(database));
     const synced = await answerSync(watchers, timeoutMs, this.context.env);
     const silentMs = this.context.storeSilentMs?.() ?? 0;
-    return [...synced.map((one) => withSilence(one, silentMs)), ...others.map(unwatchedResult)];
+    const waiting = names === null ? this.#waiting.map(waitingResult) : [];
+    const watched = synced.map((one) => withSilence(one, silentMs));
+    return [...watched, ...others.map(unwatchedResult), ...waiting];
   }
 
   #others(statuses: readonly DatabaseStatus[]): DatabaseStatus[] {
@@ -233,9 +235,22 @@ export class Fleet {
   }
 }
 
+const NOTHING = {
+  outcome: "stopped",
+  uploadedTxid: 0,
+  pendingCount: 0,
+  pendingBytes: 0,
+  durationMs: 0,
+} as const;
+
 function unwatchedResult({ database, path, failure }: DatabaseStatus): SyncedDatabase {
-  const nothing = { uploadedTxid: 0, pendingCount: 0, pendingBytes: 0, durationMs: 0 };
-  return { name: database, path, outcome: "stopped", ...nothing, problem: failure };
+  return { name: database, path, ...NOTHING, problem: failure };
+}
+
+function waitingResult({ name, path }: WatchTarget): SyncedDatabase {
+  const message = `${path} is not watched yet: another database has its name, or it leaves the watch first`;
+  const hint = "Try again; if that does not help, give one of the two another name in the configuration file";
+  return { name, path, ...NOTHING, problem: { code: "database", message, hint } };
 }
 
 /** Whether a database has another name in the bucket, or is found in another way, than its watcher knows. */

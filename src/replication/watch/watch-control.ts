@@ -27,6 +27,14 @@ export interface SyncAnswer {
   readonly databases: readonly SyncedDatabase[];
 }
 
+/** Has the watch take what is there now. */
+export interface Renewals {
+  /** Finds the databases that are present. */
+  readonly discover: () => Promise<void>;
+  /** Reads the configuration again; undefined: the watch cannot. */
+  readonly reload: (() => Promise<unknown>) | undefined;
+}
+
 /** The control socket of one watch: call `refresh` after each discovery. */
 export class WatchControl {
   #server: ControlServer | null = null;
@@ -38,7 +46,7 @@ export class WatchControl {
     readonly report: Pick<WatchReport, "status">,
     readonly context: SharedContext,
     readonly folders: RuntimeFolders,
-    readonly reload: (() => Promise<unknown>) | undefined = undefined,
+    readonly renewals: Renewals,
   ) {
     this.#trouble = new Trouble(context.env, { what: "no socket for snapshot and compact", end: null });
   }
@@ -98,7 +106,8 @@ export class WatchControl {
     const { verb } = request;
     if (verb === "status") return this.report.status();
     if (verb === "sync") return this.#sync(request);
-    if (verb === "reload" && this.reload !== undefined) return this.#isMeant(request) ? this.reload() : null;
+    const { reload } = this.renewals;
+    if (verb === "reload" && reload !== undefined) return this.#isMeant(request) ? reload() : null;
     throw new WalrustError("usage", `Unknown request ${JSON.stringify(verb)}`);
   }
 
@@ -111,6 +120,8 @@ export class WatchControl {
   async #sync({ names, destination, timeoutMs = SYNC_MS }: WatchRequest): Promise<SyncAnswer> {
     const { url, location } = this.context.store;
     if (destination !== undefined && destination !== location) return { destination: url, databases: [] };
+    // A database that was created a moment ago is one of all.
+    if (names === undefined) await this.renewals.discover();
     return { destination: url, databases: await this.fleet.sync(names ?? null, timeoutMs) };
   }
 

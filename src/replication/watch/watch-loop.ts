@@ -151,7 +151,9 @@ export async function watch(
   };
   const fleet: Fleet = new Fleet(context);
   const report = new WatchReport(fleet, context);
-  const control = new WatchControl(fleet, report, context, input.runtimeFolders, input.onReload);
+  const discoverNow = async (): Promise<void> => acceptNow(fleet, beside, context, await input.discover());
+  const renewals = { discover: discoverNow, reload: input.onReload };
+  const control = new WatchControl(fleet, report, context, input.runtimeFolders, renewals);
   const probe = new CreateOnlyProbe(store, env);
   const backlog = new Backlog(storeConditions, input.puts);
   const wakeUps = new WakeUps(env, input.openWalEvents);
@@ -159,7 +161,7 @@ export async function watch(
   const disks = new DiskCheck(storeConditions);
   const beside: Beside = { discovery, control, probe, backlog, disks, wakeUps, turnCount: 0 };
   try {
-    onStart?.(runningWatch(fleet, beside, input, context));
+    onStart?.(runningWatch(fleet, beside, input, context, discoverNow));
     fleet.accept(first);
     control.refresh();
     await loop(fleet, beside, input, context);
@@ -176,16 +178,11 @@ export async function watch(
 function runningWatch(
   fleet: Fleet,
   beside: Beside,
-  input: Pick<WatchInput, "isNamedOnly" | "storeConditions" | "discover">,
+  input: Pick<WatchInput, "isNamedOnly" | "storeConditions">,
   context: SharedContext,
+  discover: () => Promise<void>,
 ): RunningWatch {
   const { env, stopping } = context;
-  const accept = (discovered: Discovered<WatchTarget>, isAnew: boolean): void => {
-    if (stopping.aborted) return;
-    beside.discovery.restart();
-    fleet.accept(discovered, isAnew);
-    beside.control.refresh();
-  };
   return {
     statuses: () => fleet.statuses(),
     storeConditions: () => input.storeConditions.current,
@@ -197,12 +194,26 @@ function runningWatch(
       return input.isNamedOnly && !fleet.isAnyWatched;
     },
     catchUp: () => catchUp(fleet.present, env, stopping),
-    discover: async () => accept(await input.discover(), false),
+    discover,
     reconfigure: (config, discovered) => {
       context.config = config;
-      accept(discovered, true);
+      acceptNow(fleet, beside, context, discovered, true);
     },
   };
+}
+
+/** Takes the databases of a discovery that was not the loop's. @param isAnew as `Fleet.accept` */
+function acceptNow(
+  fleet: Fleet,
+  { discovery, control }: Pick<Beside, "discovery" | "control">,
+  { stopping }: Pick<SharedContext, "stopping">,
+  discovered: Discovered<WatchTarget>,
+  isAnew = false,
+): void {
+  if (stopping.aborted) return;
+  discovery.restart();
+  fleet.accept(discovered, isAnew);
+  control.refresh();
 }
 
 const NOBODY: ReadonlySet<Watcher> = new Set();

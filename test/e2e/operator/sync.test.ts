@@ -142,6 +142,19 @@ test("sync ends with 4 and names what is behind; after the outage it ends with 0
   expect(await watch.stop()).toBe(0);
 });
 
+test("sync --all syncs a database that a glob has not found yet", async () => {
+  const { folder, destination } = newApps("one");
+  const watch = await WatchProcess.start([join(folder, "*.db"), ...destination.words]);
+  await watch.waitForUploads(1);
+  createAppDatabase(join(folder, "two.db"));
+  const run = await mustWalrust(["sync", "--all", ...destination.words, "--json"]);
+  const names = documentOf<Document>(run).databases.map(({ name, outcome }) => [name, outcome]);
+  expect(names).toEqual([
+    ["one", "synced"],
+    ["two", "synced"],
+  ]);
+});
+
 test("sync without a watch of the database ends with 3", async () => {
   const { databases, destination } = newApps("app");
   const none = await runWalrust(["sync", "none", ...destination.words]);

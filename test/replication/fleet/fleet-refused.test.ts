@@ -9,6 +9,7 @@ import { imageOf } from "../../support/oracles/database-image.ts";
 import { newestImage, provenHistory } from "../../support/oracles/history-oracle.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { FleetRun, foundTarget, tenant } from "../../support/runs/fleet-run.ts";
+import { askForSync } from "../../support/runs/watch-requests.ts";
 import { targetOf } from "../../support/runs/watch-run.ts";
 import { FaultyStore, gate, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
@@ -134,9 +135,12 @@ describe("a find that cannot be watched", () => {
   test("with the name of another is logged once until the name is free", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const twin = foundTarget(two.path, "one");
-    const run = await new FleetRun([one, twin], new MemoryStore()).watching();
+    const store = new MemoryStore();
+    const run = await new FleetRun([one, twin], store).watching();
     for (let round = 0; round < 2; round++) await run.discovery();
     expect([run.databases, run.saidCount("has the same name")]).toEqual([["one"], 1]);
+    const synced = (await askForSync(store, 10_000)).map(({ path, outcome }) => [path, outcome]);
+    expect(Object.fromEntries(synced)).toEqual({ [one.path]: "synced", [two.path]: "stopped" });
     await run.find(twin);
     await run.gone("one");
     await run.until("the other", () => run.all("watching").at(-1)?.path === two.path);
