@@ -137,7 +137,7 @@ export function walChecksum(
   for (let start = 0; start < bytes.length; start += scratch.length) {
     const end = Math.min(bytes.length, start + scratch.length);
     scratch.set(bytes.subarray(start, end));
-    addWords((end - start) >>> 2, bigEndian);
+    addWords(scratchWords, 0, (end - start) >>> 2, bigEndian);
   }
   return { checksum1: running1 >>> 0, checksum2: running2 >>> 0 };
 }
@@ -159,6 +159,7 @@ export function scanFrames(
   const { pageSizeBytes, bigEndianChecksum, salt1, salt2 } = header;
   const frameSize = WAL_FRAME_HEADER_SIZE + pageSizeBytes;
   const view = new DataView(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  const words = wordsOf(chunk);
   let frames = 0;
   for (let at = 0; frames < limitFrames && at < chunk.length; at += frameSize) {
     if (chunk.length - at < frameSize) return { frames, end: "short-frame" };
@@ -166,11 +167,10 @@ export function scanFrames(
     const pgno = view.getUint32(at);
     if (pgno === 0) return { frames, end: "page-0" };
 
-    scratch.set(chunk.subarray(at, at + CHECKSUMMED_FRAME_HEADER_SIZE));
-    scratch.set(chunk.subarray(at + WAL_FRAME_HEADER_SIZE, at + frameSize), CHECKSUMMED_FRAME_HEADER_SIZE);
     running1 = cursor.checksum1 | 0;
     running2 = cursor.checksum2 | 0;
-    addWords((CHECKSUMMED_FRAME_HEADER_SIZE + pageSizeBytes) >>> 2, bigEndianChecksum);
+    addWords(words, at >>> 2, (at + CHECKSUMMED_FRAME_HEADER_SIZE) >>> 2, bigEndianChecksum);
+    addWords(words, (at + WAL_FRAME_HEADER_SIZE) >>> 2, (at + frameSize) >>> 2, bigEndianChecksum);
     if ((running1 | 0) !== view.getInt32(at + 16) || (running2 | 0) !== view.getInt32(at + 20)) {
       return { frames, end: "checksum" };
     }
@@ -183,27 +183,43 @@ export function scanFrames(
   return { frames, end: "end" };
 }
 
-// Input is copied here, so that input of any alignment can be read as 32-bit words.
-const scratch = new Uint8Array(CHECKSUMMED_FRAME_HEADER_SIZE + 65536);
+/** The whole words of a chunk. The chunks of a file lie aligned in their buffer; others are copied. */
+function wordsOf(chunk: Uint8Array): Int32Array {
+  const { buffer, byteOffset } = chunk.byteOffset % 4 === 0 ? chunk : chunk.slice();
+  return new Int32Array(buffer, byteOffset, chunk.length >>> 2);
+}
+
+// Input of walChecksum is copied here, so that input of any alignment can be read as 32-bit words.
+const scratch = new Uint8Array(4096);
 const scratchWords = new Int32Array(scratch.buffer);
 let running1 = 0;
 let running2 = 0;
 
-/** Adds the first `wordCount` words of the scratch memory to the running checksum. */
-function addWords(wordCount: number, bigEndian: boolean): void {
-  const words = scratchWords;
+/** Adds the words from `start` to before `end`, a multiple of two, to the running checksum. */
+function addWords(words: Int32Array, start: number, end: number, bigEndian: boolean): void {
   let sum1 = running1;
   let sum2 = running2;
+  let word = start;
   if (bigEndian) {
-    for (let word = 0; word < wordCount; word += 2) {
+    for (; word < end; word += 2) {
       sum1 = (sum1 + swap(words[word]!) + sum2) | 0;
       sum2 = (sum2 + swap(words[word + 1]!) + sum1) | 0;
     }
-  } else {
-    for (let word = 0; word < wordCount; word += 2) {
-      sum1 = (sum1 + words[word]! + sum2) | 0;
-      sum2 = (sum2 + words[word + 1]! + sum1) | 0;
-    }
+  }
+  // Eight words in a turn take two thirds of the time of two.
+  for (; word + 8 <= end; word += 8) {
+    sum1 = (sum1 + words[word]! + sum2) | 0;
+    sum2 = (sum2 + words[word + 1]! + sum1) | 0;
+    sum1 = (sum1 + words[word + 2]! + sum2) | 0;
+    sum2 = (sum2 + words[word + 3]! + sum1) | 0;
+    sum1 = (sum1 + words[word + 4]! + sum2) | 0;
+    sum2 = (sum2 + words[word + 5]! + sum1) | 0;
+    sum1 = (sum1 + words[word + 6]! + sum2) | 0;
+    sum2 = (sum2 + words[word + 7]! + sum1) | 0;
+  }
+  for (; word < end; word += 2) {
+    sum1 = (sum1 + words[word]! + sum2) | 0;
+    sum2 = (sum2 + words[word + 1]! + sum1) | 0;
   }
   running1 = sum1;
   running2 = sum2;
