@@ -68,7 +68,7 @@ const WRITE_LOCK_TIMEOUT_MS = 1000;
  * Tries between two waits of 1 ms. A writer without pauses frees the lock for some µs between two commits:
  * one try in each ms came in time for a third of the cycles, and the WAL grew to 28 times its length.
  */
-const LOCK_TRIES_PER_MS = 50;
+const LOCK_TRIES_PER_MS = 400;
 /** Frames that may be left for step 2 in any case: copying and syncing them takes a few ms. */
 const LOCKED_FRAMES_MAX = 250;
 /**
@@ -182,24 +182,17 @@ function settle({ pin, capture }: Cycle): Ending {
 function finish(cycle: Cycle, leftMax: number): Ending | null {
   const { pin, options, env } = cycle;
   const before = pin.walIndex();
-  const writer = pin.connect();
-  let ending: Ending | null;
-  let writeLockHeldMs = 0;
-  try {
-    if (!takeWriteLock(writer, options.writeLockTimeoutMs ?? WRITE_LOCK_TIMEOUT_MS, env)) {
-      return { outcome: "busy", reason: "writers kept the write lock" };
-    }
-    const startMs = env.monotonicMs();
-    try {
-      ending = underWriteLock(cycle, before, leftMax);
-    } finally {
-      writer.rollback();
-    }
-    writeLockHeldMs = env.monotonicMs() - startMs;
-  } finally {
-    writer.close();
+  if (!takeWriteLock(pin, options.writeLockTimeoutMs ?? WRITE_LOCK_TIMEOUT_MS, env)) {
+    return { outcome: "busy", reason: "writers kept the write lock" };
   }
-  return ending === null ? null : { ...ending, writeLockHeldMs };
+  const startMs = env.monotonicMs();
+  let ending: Ending | null;
+  try {
+    ending = underWriteLock(cycle, before, leftMax);
+  } finally {
+    pin.unlockWriter();
+  }
+  return ending === null ? null : { ...ending, writeLockHeldMs: env.monotonicMs() - startMs };
 }
 
 /** Truncates the WAL after a complete cycle, if requested and no other connection blocks it. */
@@ -224,9 +217,11 @@ function underWriteLock(cycle: Cycle, before: WalIndexHeader | null, leftMax: nu
 
 /** Drops the mark, copies the rest and freezes. The write lock is ours, and everything is captured. */
 function copyRest(pin: Pin, copier: Connection, env: Env): void {
+  const isCopied = pin.isBackfilled();
   pin.dropFreezeAndMark();
   try {
-    passive(copier, env);
+    // Often nobody has committed since step 1, and a checkpoint would only ask for locks.
+    if (!isCopied) passive(copier, env);
   } finally {
     freezeOrMark(pin, copier, env);
   }
@@ -255,9 +250,13 @@ function judge(pin: Pin): Ending {
   return { ...BLOCKED, backfilled, mxFrame };
 }
 
-function takeWriteLock(writer: Connection, timeoutMs: number, env: Env): boolean {
+/**
+ * Takes the lock byte of the writer. No write transaction of ours is needed: a connection with one could not
+ * checkpoint, so that the cycle would need a second connection, which costs as much as the copying.
+ */
+function takeWriteLock(pin: Pin, timeoutMs: number, env: Env): boolean {
   const deadlineMs = env.monotonicMs() + timeoutMs;
-  for (let tries = 1; !writer.tryBeginImmediate(); tries++) {
+  for (let tries = 1; !pin.tryLockWriter(); tries++) {
     if (env.monotonicMs() >= deadlineMs) return false;
     if (tries % LOCK_TRIES_PER_MS === 0) env.sleepSync(1);
   }

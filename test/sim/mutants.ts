@@ -76,8 +76,8 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "src/database/checkpoint.ts",
-        from: "  const writer = pin.connect();\n",
-        to: "  pin.dropFreezeAndMark();\n  const writer = pin.connect();\n",
+        from: "  if (!takeWriteLock(pin,",
+        to: "  pin.dropFreezeAndMark();\n  if (!takeWriteLock(pin,",
       },
     ],
   },

@@ -129,7 +129,8 @@ function movedError(path: string): WalrustError {
 /** One open SQLite connection. Every method throws WalrustError "database-busy" (retryable) or "database". */
 export class Connection {
   #isOpen = true;
-  #isSynchronous = false;
+  /** Whether the schema is bounded, and `synchronous` set: once for the short life of a connection. */
+  #mayCheckpoint = false;
 
   constructor(
     readonly path: string,
@@ -153,18 +154,6 @@ export class Connection {
     this.files.firstReadDone();
   }
 
-  /** Takes the write lock until `rollback`. False when another connection holds it. */
-  tryBeginImmediate(): boolean {
-    try {
-      this.database.run("BEGIN IMMEDIATE");
-      this.files.firstReadDone();
-      return true;
-    } catch (error) {
-      if (isBusyError(error)) return false;
-      throw connectionError(this.path, error);
-    }
-  }
-
   /** Ends the open transaction, if any. */
   rollback(): void {
     if (this.database.inTransaction) this.#run("ROLLBACK");
@@ -180,10 +169,10 @@ export class Connection {
    * with a busy timeout of 0 it gives up at once when another connection blocks it. Never FULL or RESTART.
    */
   checkpoint(mode: "PASSIVE" | "TRUNCATE"): CheckpointResult {
-    this.requireBoundedSchema();
-    if (!this.#isSynchronous) {
+    if (!this.#mayCheckpoint) {
+      this.requireBoundedSchema();
       this.#run("PRAGMA synchronous = FULL");
-      this.#isSynchronous = true;
+      this.#mayCheckpoint = true;
     }
     try {
       const statement = this.database.prepare<Record<string, number>, []>(`PRAGMA wal_checkpoint(${mode})`);

@@ -29,13 +29,13 @@ import {
 import { type FileStamp, fileStamp, isSameStamp, pathStampOrNull } from "../files/file-stamp.ts";
 import { type StoredIdentity, storedIdentity } from "../files/file-version.ts";
 import { HOST_LOCK_BYTE, SHARED_LENGTH, SHARED_START } from "../files/lock-bytes.ts";
-import { isLockedByOther, lockExclusive, unlock } from "../files/ofd-lock.ts";
+import { isLockedByOther, unlock } from "../files/ofd-lock.ts";
 import { type CommittedEnd, findWalEnd, walIndexOfEnd } from "../wal/wal-end.ts";
 import { NO_EVIDENCE, requireWalOfFile, type WalEvidence } from "../wal/wal-gate.ts";
 import type { KnownFiles } from "../wal/wal-ownership.ts";
 import { readWalTail, type WalPosition } from "../wal/wal-tail.ts";
 import type { ChangedFile } from "./pin.ts";
-import { lockedError, requirePinnable, requireWal, resolvePath } from "./pinnable.ts";
+import { requirePinnable, requireWal, resolvePath, takeHostLock } from "./pinnable.ts";
 
 const STAMP_RESOLUTION_MS = 50;
 const NO_FILE: StoredIdentity = { inode: "0", bornNs: "0" };
@@ -81,7 +81,7 @@ export class LocklessPin {
       const header = readHeaderOf(fd);
       requireWal(realPath, header);
       requireWalOfFile(realPath, fd, evidence);
-      if (!lockExclusive(fd, HOST_LOCK_BYTE, 1)) throw lockedError(realPath);
+      takeHostLock(realPath, fd);
       const pin = new LocklessPin(realPath, fd, header.pageSizeBytes, identity, env);
       pin.followWal();
       return pin;

@@ -37,6 +37,7 @@ import {
   markByte,
   SHARED_LENGTH,
   SHARED_START,
+  WRITER_BYTE,
 } from "../files/lock-bytes.ts";
 import { isLockedByOther, lockExclusive, lockShared, unlock } from "../files/ofd-lock.ts";
 import { isOpenAt } from "../files/regular-file.ts";
@@ -45,14 +46,14 @@ import { assertStillJudged, NO_EVIDENCE, requireOwnWal, type WalEvidence } from 
 import type { KnownFiles } from "../wal/wal-ownership.ts";
 import {
   busyError,
-  lockedError,
   replacedError,
   requireNoHotJournal,
   requirePinnable,
   requireWal,
   resolvePath,
+  takeHostLock,
 } from "./pinnable.ts";
-import { isMark, markOf, readerSlotOrNull, slotsByPreference } from "./read-mark.ts";
+import { isMark, markOf, readerSlotOrNull, recentSlotOrNull, slotsByPreference } from "./read-mark.ts";
 import { yieldToCheckpoint } from "./yield-to-checkpoint.ts";
 
 /** The locks that the pin holds: the freeze (with or without a mark), a mark alone, or neither. */
@@ -278,17 +279,6 @@ export class Pin {
     return isShm && isSameFile(fileIdentityOrNull(this.walPath), this.wal);
   }
 
-  /** Whether the -wal was written after the database file. */
-  isWalNewer(): boolean {
-    const wal = statSync(this.walPath, { bigint: true, throwIfNoEntry: false });
-    return wal !== undefined && wal.mtimeNs > fstatSync(this.databaseFd, { bigint: true }).mtimeNs;
-  }
-
-  /** Whether the -wal file is empty. */
-  isWalEmpty(): boolean {
-    return statSync(this.walPath, { throwIfNoEntry: false })?.size === 0;
-  }
-
   /**
    * Whether no other process has the database open. A process that lost its lock on the database file still
    * holds the dead-man switch of the -shm.
@@ -298,12 +288,22 @@ export class Pin {
     return !isLockedByOther(this.shmFd, DEAD_MAN_BYTE, 1, "exclusive");
   }
 
+  /** Takes the lock of writers: nobody commits until `unlockWriter`. @returns whether the lock was free */
+  tryLockWriter(): boolean {
+    return this.#isAttached && lockExclusive(this.shmFd, WRITER_BYTE, 1);
+  }
+
+  unlockWriter(): void {
+    unlock(this.shmFd, WRITER_BYTE, 1);
+  }
+
   /**
-   * Replaces the freeze by a mark at the newest commit, or moves the mark there. A short connection begins a
-   * read, and the pin locks the slot of that reader.
+   * Replaces the freeze by a mark near the newest commit: that of a reader before, or else a short connection
+   * begins a read, and the pin locks the slot of that reader.
    * @returns false, with all locks as before, if the database file holds the whole WAL or no slot is free
    */
   mark(): boolean {
+    if (this.#takeRecentMark()) return this.thaw();
     try {
       const connection = this.connect();
       try {
@@ -317,6 +317,14 @@ export class Pin {
     }
   }
 
+  /** Takes the mark that a reader has left near the end of the WAL. */
+  #takeRecentMark(): boolean {
+    if (!this.#isAttached || this.#markSlot !== null) return false;
+    const index = this.changedFile() !== "none" || this.isRewritten() ? null : this.walIndex();
+    const slot = recentSlotOrNull(index);
+    return index !== null && slot !== null && this.#takeSlot(slot, markOf(index, slot));
+  }
+
   /** As `mark`, through a connection that is in no transaction; keeps the freeze. */
   takeMark(connection: Connection): boolean {
     if (!this.#isAttached) return false;
@@ -326,7 +334,8 @@ export class Pin {
         const index = this.walIndex();
         if (index === null) continue;
         if (index.backfilled >= index.mxFrame) return false;
-        const slot = readerSlotOrNull(index, (candidate) => this.#isHeldByOther(candidate));
+        const isHeld = (slot: number) => isLockedByOther(this.shmFd, markByte(slot), 1, "exclusive");
+        const slot = readerSlotOrNull(index, isHeld);
         if (slot !== null && this.#takeSlot(slot, markOf(index, slot))) return true;
       } finally {
         connection.rollback();
@@ -487,14 +496,4 @@ export class Pin {
     if (this.#markSlot !== null) unlock(this.shmFd, markByte(this.#markSlot), 1);
     this.#markSlot = null;
   }
-
-  #isHeldByOther(slot: number): boolean {
-    return isLockedByOther(this.shmFd, markByte(slot), 1, "exclusive");
-  }
-}
-
-/** Takes the host lock: one walrust a database. @throws WalrustError "locked" @returns true */
-function takeHostLock(path: string, databaseFd: number): true {
-  if (lockExclusive(databaseFd, HOST_LOCK_BYTE, 1)) return true;
-  throw lockedError(path);
 }

@@ -9,7 +9,9 @@ import type { DatabaseHeader } from "../../format/sqlite-header.ts";
 import { isJournalHot } from "../connection/journal-guard.ts";
 import { readDatabaseHeader } from "../files/descriptors.ts";
 import { stopText, walrustAtOrNull } from "../files/file-users.ts";
+import { HOST_LOCK_BYTE } from "../files/lock-bytes.ts";
 import { requireLocalFileSystem } from "../files/mount-type.ts";
+import { lockExclusive } from "../files/ofd-lock.ts";
 import { openRegular } from "../files/regular-file.ts";
 import { requireOwnWalAt } from "../wal/wal-gate.ts";
 
@@ -101,11 +103,17 @@ export function replacedError(path: string): WalrustError {
   });
 }
 
+/** Takes the host lock: one walrust a database. @throws WalrustError "locked" @returns true */
+export function takeHostLock(path: string, databaseFd: number): true {
+  if (lockExclusive(databaseFd, HOST_LOCK_BYTE, 1)) return true;
+  throw lockedError(path);
+}
+
 /**
  * The error for a host lock that another walrust holds. `namedHolder` adds the process, which takes a look at
  * all processes.
  */
-export function lockedError(path: string): WalrustError {
+function lockedError(path: string): WalrustError {
   return new WalrustError("locked", `Cannot pin ${path}: another walrust has it`, {
     hint: "Stop the other walrust, or let it take the snapshot: only one at a time may replicate a database",
     context: { path },

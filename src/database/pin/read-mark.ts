@@ -28,6 +28,19 @@ export function readerSlotOrNull(index: WalIndexHeader, isHeld: (slot: number) =
   return best;
 }
 
+/**
+ * The slot with the highest mark, if a checkpoint up to there leaves no more than half of the frames that are
+ * not copied yet. Each reader and each writer that begins moves a free slot to the end of the WAL.
+ */
+export function recentSlotOrNull(index: WalIndexHeader | null): number | null {
+  if (index === null || index.backfilled >= index.mxFrame) return null;
+  const { mxFrame, backfilled } = index;
+  const [best] = slotsByPreference(index);
+  const mark = best === undefined ? READ_MARK_UNUSED : markOf(index, best);
+  const isRecent = isMark(mark, mxFrame) && mxFrame - mark <= (mxFrame - backfilled) / 2;
+  return isRecent ? best! : null;
+}
+
 /** All slots in order of preference: marks first, the highest first. */
 export function slotsByPreference(index: WalIndexHeader | null): number[] {
   const slots: number[] = [...MARK_SLOTS];

@@ -125,14 +125,15 @@ function scanToLastCommit(fd: number, start: CommittedEnd): CommittedEnd {
   const chunkFrames = Math.max(1, Math.floor(scratch.length / frameSize));
   const cursor: WalCursor = { ...start.cursor };
   let last = start;
-  for (;;) {
+  // Usually the first frame is of an earlier WAL, and ends this one.
+  for (let frameCount = 1; ; frameCount = chunkFrames) {
     const offset = walOffset(header.pageSizeBytes, cursor.frameCount);
-    const chunk = scratch.subarray(0, chunkFrames * frameSize);
+    const chunk = scratch.subarray(0, frameCount * frameSize);
     const read = readSync(fd, chunk, 0, chunk.length, offset);
-    const scan = scanFrames(header, cursor, chunk.subarray(0, read), chunkFrames, (_, commit) => {
+    const scan = scanFrames(header, cursor, chunk.subarray(0, read), frameCount, (_, commit) => {
       // The cursor is past the frame that this call reports.
       if (commit !== 0) last = { header, cursor: { ...cursor }, pageCount: commit };
     });
-    if (scan.end !== "end" || scan.frames < chunkFrames) return last;
+    if (scan.end !== "end" || scan.frames < frameCount) return last;
   }
 }

@@ -11,7 +11,9 @@
  * 2. The state records "at rest" only after the file has stood still under a freeze for longer than file
  *    times are exact. A later commit then changes the times of the file, or is in the WAL.
  */
+import { statSync } from "node:fs";
 import { checkpointCycle } from "../../database/checkpoint.ts";
+import type { Pin } from "../../database/pin/pin.ts";
 import type { Env } from "../../env.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { databaseFileOf, isStillAtRest, restingFileOf, writeState } from "../../local/state.ts";
@@ -125,7 +127,11 @@ function restingIndexOrNull(live: LiveDatabase): WalIndexHeader | null {
   if (pin.isLockless || !pin.isFrozen || !live.mayRestart || live.pinLost !== null) return null;
   const index = pin.walIndex();
   if (index === null || index.mxFrame !== 0 || pin.changedFile() !== "none") return null;
-  return !pin.isRewritten() && pin.isWalEmpty() ? index : null;
+  return !pin.isRewritten() && isWalEmpty(pin) ? index : null;
+}
+
+function isWalEmpty({ walPath }: Pin): boolean {
+  return statSync(walPath, { throwIfNoEntry: false })?.size === 0;
 }
 
 /**

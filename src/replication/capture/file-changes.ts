@@ -9,7 +9,7 @@
  * While file and WAL are a mixture, nothing is captured and the pin stays: it keeps checkpoints from writing
  * the old pages into the new file until a person has moved the WAL away.
  */
-import { existsSync, fstatSync } from "node:fs";
+import { existsSync, fstatSync, statSync } from "node:fs";
 import { readHeaderOf } from "../../database/files/descriptors.ts";
 import type { Pin } from "../../database/pin/pin.ts";
 import { compareContent } from "../../database/wal/compare-content.ts";
@@ -48,8 +48,14 @@ export function detectOverwrite(live: LiveDatabase): Overwrite {
   if (pin.isLockless || !pin.isRewritten()) return "none";
   if (pin.isBackfilled()) return judgeBackfilled(pin);
   // All frames of the last poll were in the file. Later ones belong to the new content only if newer.
-  if (!live.mayRestart || !pin.isWalNewer()) return "mixture";
+  if (!live.mayRestart || !isWalNewer(pin)) return "mixture";
   return isSameKind(pin) ? "harmless" : "anew";
+}
+
+/** Whether the -wal was written after the database file. */
+function isWalNewer({ walPath, databaseFd }: Pin): boolean {
+  const wal = statSync(walPath, { bigint: true, throwIfNoEntry: false });
+  return wal !== undefined && wal.mtimeNs > fstatSync(databaseFd, { bigint: true }).mtimeNs;
 }
 
 /** Whether the file has the page size that was pinned, and is in WAL mode. */

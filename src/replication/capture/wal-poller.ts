@@ -20,11 +20,9 @@ import { LocklessPoller, type PollOutcome } from "./lockless-poller.ts";
 import { releaseIfHarmful } from "./pin-release.ts";
 import { UNSEEN, WalIndexCheck } from "./wal-index-check.ts";
 
-/**
- * Frames from which on a mark replaces the freeze: under a freeze, a longer WAL makes each commit slower.
- */
 /** A WAL of this share of its length is checkpointed before a job that takes long. */
 const AHEAD_SHARE = 0.25;
+/** Frames from which on a mark replaces the freeze: under a freeze, a longer WAL makes each commit slower. */
 const MARK_FRAMES = 500;
 const MARK_INTERVAL_MS = 1_000;
 /** A shorter attempt after failed ones is not worth the copying before it. */

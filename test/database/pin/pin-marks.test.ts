@@ -1,5 +1,5 @@
 /** The pin's freeze and marks, releasing and pinning again, and yielding to a foreign checkpoint. */
-import { afterEach, expect, test } from "bun:test";
+import { afterEach, expect, spyOn, test } from "bun:test";
 import { closeSync, statSync } from "node:fs";
 import { openDescriptor } from "../../../src/database/files/descriptors.ts";
 import { FREEZE_BYTE, HOST_LOCK_BYTE, markByte } from "../../../src/database/files/lock-bytes.ts";
@@ -25,6 +25,21 @@ test("Pin.mark converts: checkpoints stop at the mark, and the WAL never restart
     await app.must(`PRAGMA wal_checkpoint(${mode})`, "INSERT INTO t VALUES (5)");
   }
   expect(pin.walIndex()).toMatchObject({ backfilled: mark!, salt1: before.salt1, salt2: before.salt2 });
+});
+
+test("Pin.mark takes the mark that a writer has left, without a connection", async () => {
+  const { path, app } = await walDatabase();
+  const pin = pinned(path);
+  for (let row = 0; row < 20; row++) await app.must(`INSERT INTO t VALUES (${row})`);
+  const before = pin.walIndex()!;
+  const connect = spyOn(pin, "connect");
+  expect(pin.mark()).toBe(true);
+  expect(connect).not.toHaveBeenCalled();
+  expect(pin).toMatchObject({ state: "marked", isFrozen: false });
+  const mark = pin.walIndex()!.readMarks[pin.markSlot!]!;
+  expect(mark).toBeGreaterThan(before.mxFrame / 2);
+  await app.must("PRAGMA wal_checkpoint(TRUNCATE)", "INSERT INTO t VALUES (4)");
+  expect(pin.walIndex()).toMatchObject({ backfilled: mark, salt1: before.salt1, salt2: before.salt2 });
 });
 
 test("Pin.mark holds the WAL though all of it is in the database file", async () => {

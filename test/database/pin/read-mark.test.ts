@@ -1,6 +1,10 @@
 /** The choice among the read marks, as a table. */
 import { expect, test } from "bun:test";
-import { readerSlotOrNull, slotsByPreference } from "../../../src/database/pin/read-mark.ts";
+import {
+  readerSlotOrNull,
+  recentSlotOrNull,
+  slotsByPreference,
+} from "../../../src/database/pin/read-mark.ts";
 import { READ_MARK_UNUSED, type WalIndexHeader } from "../../../src/format/wal-index.ts";
 
 const UNUSED = READ_MARK_UNUSED;
@@ -33,6 +37,23 @@ test.each<[string, WalIndexHeader, number[], number | null]>([
   ["none without readers", index(9, 9, 9, 9, 9), [], null],
 ])("readerSlotOrNull finds %s", (_name, header, held, expected) => {
   expect(readerSlotOrNull(header, (slot) => held.includes(slot))).toBe(expected);
+});
+
+test.each<[string, WalIndexHeader | null, number | null]>([
+  ["the highest mark near the end", index(100, 60, 90, UNUSED, UNUSED), 2],
+  ["a mark at the end", index(100, 100, UNUSED, UNUSED, UNUSED), 1],
+  ["a mark in the middle of the frames that are not copied", index(100, 50, UNUSED, UNUSED, UNUSED), 1],
+  ["none before the middle", index(100, 49, UNUSED, UNUSED, UNUSED), null],
+  [
+    "none near the end, but before the middle of what is left",
+    { ...index(100, 90, 0, 0, 0), backfilled: 85 },
+    null,
+  ],
+  ["none beyond the end", index(100, 101, UNUSED, UNUSED, UNUSED), null],
+  ["none of a WAL that is copied", { ...index(100, 100, 0, 0, 0), backfilled: 100 }, null],
+  ["none without a wal-index", null, null],
+])("recentSlotOrNull finds %s", (_name, header, expected) => {
+  expect(recentSlotOrNull(header)).toBe(expected);
 });
 
 test("slotsByPreference puts the highest mark first and unused ones last", () => {

@@ -111,11 +111,11 @@ const CYCLE: readonly (readonly [when: "before" | "after", what: string, of: obj
   ["after", "the freeze is dropped", Pin.prototype, "thaw"],
   ["before", "walrust's checkpoint", Connection.prototype, "checkpoint"],
   ["after", "walrust's checkpoint", Connection.prototype, "checkpoint"],
-  ["before", "the write lock is taken", Connection.prototype, "tryBeginImmediate"],
-  ["after", "the write lock is taken", Connection.prototype, "tryBeginImmediate"],
+  ["before", "the write lock is taken", Pin.prototype, "tryLockWriter"],
+  ["after", "the write lock is taken", Pin.prototype, "tryLockWriter"],
   ["after", "freeze and mark are dropped under the write lock", Pin.prototype, "dropFreezeAndMark"],
-  ["before", "the write lock is released", Connection.prototype, "rollback"],
-  ["after", "the write lock is released", Connection.prototype, "rollback"],
+  ["before", "the write lock is released", Pin.prototype, "unlockWriter"],
+  ["after", "the write lock is released", Pin.prototype, "unlockWriter"],
 ];
 
 describe("a checkpoint of the application during a checkpoint cycle of walrust", () => {
