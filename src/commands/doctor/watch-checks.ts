@@ -2,6 +2,7 @@
  * Checks whether running watches of this user replicate the databases, and whether these watches answer.
  */
 import type { FoundDatabase } from "../../discovery/finder.ts";
+import { type Condition, WalrustError } from "../../errors.ts";
 import type { WatchAnswer } from "../../replication/control/control-client.ts";
 import { namesakeAmongOrNull } from "../../replication/watch/namesake.ts";
 import type { WatchStatus } from "../../replication/watch/watch-report.ts";
@@ -43,7 +44,7 @@ export function checkWatches(answers: readonly WatchAnswer[], databases: readonl
     if (error !== null && isOlder) checks.warning("answer", error.message, error.hint ?? "");
     else if (error !== null) checks.failure("answer", error);
     if (result === null) continue;
-    const { databases: theirs, destination, version } = result as WatchStatus;
+    const { databases: theirs, destination, version, storeConditions } = result as WatchStatus;
     const bad = theirs.filter(({ state }) => state === "stopped" || state === "failing");
     const text = `pid ${pid}, ${version}: ${countOf(theirs.length, "database")} to ${destination}`;
     if (bad.length === 0) checks.ok("answer", text);
@@ -53,6 +54,8 @@ export function checkWatches(answers: readonly WatchAnswer[], databases: readonl
       checks.warning("answer", message, "`walrust status` shows the reasons, and what to do");
     }
     for (const { path } of theirs) watched.set(path, destination);
+    const isOurs = databases.some(({ path }) => theirs.some((one) => one.path === path));
+    if (isOurs) checkStoreConditions(storeConditions, checks);
   }
   const missing = databases.filter(({ path }) => !watched.has(path));
   if (databases.length === 0) return checks;
@@ -63,4 +66,12 @@ export function checkWatches(answers: readonly WatchAnswer[], databases: readonl
     checks.warning("replicated", message, "Start `walrust watch`, or run this as the user of the watch");
   }
   return checks;
+}
+
+/** Takes over the conditions of the store that a watch of our databases has. */
+function checkStoreConditions(conditions: readonly Condition[], checks: Checks): void {
+  for (const { health, message, hint = "`walrust status` shows how it goes on" } of conditions) {
+    if (health === "degraded") checks.warning("store", message, hint);
+    else checks.failure("store", new WalrustError("storage", message, { hint }));
+  }
 }

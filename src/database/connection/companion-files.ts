@@ -8,7 +8,17 @@
  * if the owner can open them then. Otherwise walrust is never first: it creates no file and waits until the
  * application has opened the database.
  */
-import { constants, fchmodSync, fchownSync, fstatSync, openSync, readFileSync, statSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  fchmodSync,
+  fchownSync,
+  fstatSync,
+  openSync,
+  readFileSync,
+  statSync,
+} from "node:fs";
+import { dirname } from "node:path";
 import { systemCode, WalrustError } from "../../errors.ts";
 import {
   closeDescriptor,
@@ -60,21 +70,50 @@ export function planCompanions({ user, groups, database, isOwnerInGroup }: Compa
  * @throws WalrustError code "database-busy", retryable, when the application has to open the database first
  */
 export function prepareCompanions(path: string): boolean {
-  const user = process.geteuid?.() ?? 0;
-  if (user === 0) return false;
   const identity = fileIdentityOrNull(path);
   const database = ownershipOrNull(path);
   if (identity === null || database === null || !readDatabaseHeader(path).isWal) return false;
+  const user = process.geteuid?.() ?? 0;
+  const plan = planFor(user, database);
+  if (plan === "share") for (const suffix of SUFFIXES) share(`${path}${suffix}`, user, database, identity);
+  if (plan !== "wait") return false;
+  if (isAnyMissing(path)) throw notFirst(path);
+  return true;
+}
+
+/**
+ * Checks whether a connection could open the companion files, or create them. Creates none.
+ * @throws WalrustError code "database-busy" as `prepareCompanions`; code "database" when the folder refuses
+ */
+export function requireCompanions(path: string): void {
+  const database = ownershipOrNull(path);
+  if (database === null || !isAnyMissing(path)) return;
+  if (planFor(process.geteuid?.() ?? 0, database) === "wait") throw notFirst(path);
+  try {
+    accessSync(dirname(path), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw uncreatable(`${path}-wal`, error);
+  }
+}
+
+function isAnyMissing(path: string): boolean {
+  return SUFFIXES.some((suffix) => ownershipOrNull(`${path}${suffix}`) === null);
+}
+
+/** The plan for this process. */
+function planFor(user: number, database: FileOwnership): CompanionPlan {
+  if (user === 0) return "sqlite";
   const groups = [process.getegid?.() ?? 0, ...(process.getgroups?.() ?? [])];
   const isOwnerInGroup = database.uid === user || isMember(database.uid, database.gid);
-  const plan = planCompanions({ user, groups, database, isOwnerInGroup });
-  if (plan === "sqlite") return false;
-  if (plan === "share") {
-    for (const suffix of SUFFIXES) share(`${path}${suffix}`, user, database, identity);
-    return false;
-  }
-  if (SUFFIXES.some((suffix) => ownershipOrNull(`${path}${suffix}`) === null)) throw notFirst(path);
-  return true;
+  return planCompanions({ user, groups, database, isOwnerInGroup });
+}
+
+function uncreatable(path: string, cause: unknown): WalrustError {
+  return new WalrustError("database", `Cannot create ${path}: ${systemCode(cause)}`, {
+    hint: "walrust needs to write in the folder of the database, like every SQLite connection",
+    context: { path },
+    cause,
+  });
 }
 
 /**
@@ -120,11 +159,7 @@ function share(path: string, user: number, { gid, mode }: FileOwnership, databas
   } catch (error) {
     // The application was faster: it created or deleted the file.
     if (systemCode(error) === "EEXIST" || systemCode(error) === "ENOENT") return;
-    throw new WalrustError("database", `Cannot create ${path}: ${systemCode(error)}`, {
-      hint: "walrust needs to write in the folder of the database, like every SQLite connection",
-      context: { path },
-      cause: error,
-    });
+    throw uncreatable(path, error);
   }
 }
 

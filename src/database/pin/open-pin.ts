@@ -6,6 +6,7 @@
 import { existsSync } from "node:fs";
 import type { Env } from "../../env.ts";
 import type { Condition } from "../../errors.ts";
+import { requireCompanions } from "../connection/companion-files.ts";
 import {
   closeDescriptor,
   descriptorIdentity,
@@ -69,8 +70,10 @@ export function openPin(
 export function examinePin(path: string, env: Env, evidence: WalEvidence): Condition | null {
   requirePinnable(path);
   const { kind, condition } = pinModeOf(path, env, false, PATIENT);
-  if (kind === "pin") requireOwnWalAt(path, evidence);
-  else requireWalOfFileAt(path, evidence);
+  if (kind === "pin") {
+    requireOwnWalAt(path, evidence);
+    requireCompanions(path);
+  } else requireWalOfFileAt(path, evidence);
   return condition;
 }
 

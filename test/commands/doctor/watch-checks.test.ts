@@ -32,6 +32,19 @@ test("checkWatches warns of databases without a watch, and of failing ones", () 
   expect(all[1]!.message).toContain("1 of 2 databases: /srv/tenants/other.db");
 });
 
+test("checkWatches takes over the conditions of the store from a watch of these databases", () => {
+  const condition = { code: "not-the-store", health: "unhealthy", message: "a portal", hint: "h" } as const;
+  const storeConditions = [condition, { ...condition, code: "weak-writes", health: "degraded" }] as const;
+  const answer = answerOf(watchStatusOf({ storeConditions }));
+  const stored = (databases: FoundDatabase[]) =>
+    checkWatches([answer], databases).all.filter(({ check }) => check === "store");
+  expect(stored([APP])).toMatchObject([
+    { status: "failure", exit: 4, message: "a portal", hint: "h" },
+    { status: "warning" },
+  ]);
+  expect(stored([OTHER])).toEqual([]);
+});
+
 test("watchOfOrNull is a watch of one of the databases, and no other", () => {
   const elsewhere = { ...answerOf(watchStatusOf({ databases: [reportedOf({ path: "/x.db" })] })), pid: 9 };
   expect(watchOfOrNull([elsewhere, answerOf(watchStatusOf())], [OTHER, APP])).toBe(1);

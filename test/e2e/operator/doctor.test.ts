@@ -3,6 +3,7 @@ import { Database } from "bun:sqlite";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import {
   chmodSync,
+  chownSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -15,7 +16,7 @@ import {
 import { join } from "node:path";
 import { commitRow, createAppDatabase } from "../../support/histories/app-rows.ts";
 import { assertNoSlip } from "../../support/oracles/run-checks.ts";
-import { documentOf, runWalrust, spawnWalrust } from "../../support/processes/binary.ts";
+import { canChangeUser, documentOf, runWalrust, spawnWalrust } from "../../support/processes/binary.ts";
 import { SqliteProcess, waitUntil } from "../../support/processes/sqlite-process.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { fileDestination } from "../../support/servers/destinations.ts";
@@ -226,6 +227,44 @@ test("doctor refuses a state folder with the words of watch", async () => {
   expect(await watch.exit()).toBe(3);
   expect(watch.stderr).toContain(found!.message);
 });
+
+/** A user who owns nothing of the test. */
+const USER = { uid: 61_012, gid: 61_012, groups: [61_012], umask: 0o022 };
+
+test.skipIf(!canChangeUser)(
+  "doctor of a glob refuses what its user may not use, with what to do",
+  async () => {
+    const folder = tempFolder("glob");
+    const destination = fileDestination();
+    mkdirSync(destination.folder);
+    chmodSync(join(destination.folder, ".."), 0o755);
+    chownSync(destination.folder, USER.uid, USER.gid);
+    const stateHome = tempFolder("state");
+    chownSync(stateHome, USER.uid, USER.gid);
+    chmodSync(folder, 0o755);
+    const [unreadable, first, hidden] = ["unreadable", "first", "hidden"].map((name) =>
+      join(folder, name),
+    ) as [...[string, string, string]];
+    for (const place of [unreadable, first, hidden]) {
+      mkdirSync(place);
+      createAppDatabase(join(place, "app.db"));
+    }
+    chmodSync(join(unreadable, "app.db"), 0o600);
+    // This user may write the file, and not create its -wal.
+    chmodSync(join(first, "app.db"), 0o666);
+    chmodSync(hidden, 0o700);
+    const words = [join(folder, "*/app.db"), ...destination.words, "--state-dir", stateHome, "--json"];
+    const run = await runWalrust(["doctor", ...words], { user: USER });
+    const { checks } = documentOf<Document>(run);
+    const failures = checks.filter(({ status }) => status === "failure");
+    expect(failures.map(({ subject, check, exit }) => [subject, check, exit]).sort()).toEqual([
+      [null, "found", 3],
+      [join(first, "app.db"), "replication", 3],
+      [join(unreadable, "app.db"), "mode", 3],
+    ]);
+    expect([run.exitCode, failures.every(({ hint }) => hint !== null)]).toEqual([3, true]);
+  },
+);
 
 test("doctor of 20 databases prints each problem once, and counts the sound ones", async () => {
   const folder = tempFolder("many");

@@ -42,6 +42,8 @@ test.skipIf(!canChangeUser).each([0o022, 0o077, 0o007])(
 
     const once = await runWalrust(["snapshot", path, ...words], { user });
     expect([once.exitCode, once.stderr.includes("nobody else has it open")]).toEqual([3, true]);
+    const doctor = await runWalrust(["doctor", path, ...words], { user });
+    expect([doctor.exitCode, doctor.stdout.includes("nobody else has it open")]).toEqual([3, true]);
     const watch = await WatchProcess.start([path, ...words], { user });
     await watch.waitFor("the word", () => watch.stderr.includes("not watched yet"));
     expect([existsSync(`${path}-wal`), existsSync(`${path}-shm`)]).toEqual([false, false]);

@@ -84,3 +84,22 @@ test("watch and snapshot refuse a name that a watch has for another file, until 
   await second.waitFor("watching", () => second.eventsOf("watching").length > 0);
   expect(await second.stop()).toBe(0);
 });
+
+test("watch goes on without the database whose name is taken, and takes it over later", async () => {
+  const destination = await newDestination("file");
+  const [one, two, three] = ["one/app", "two/app", "three/free"].map((name) => {
+    const path = join(tempFolder("taken"), `${name}.db`);
+    mkdirSync(dirname(path));
+    commit(path, "before");
+    return path;
+  }) as [string, string, string];
+  const first = await WatchProcess.start([one, ...destination.words, ...FLAGS]);
+  await first.waitForTxid(1);
+  const second = await WatchProcess.start([two, three, ...destination.words, ...FLAGS]);
+  await second.waitForTxid(1, "free");
+  await second.waitFor("the refusal", () => second.eventsOf("stopped").length > 0);
+  expect(second.eventsOf("stopped")).toMatchObject([{ database: "app", code: "locked" }]);
+  expect(await first.stop()).toBe(0);
+  await second.waitFor("app", () => second.eventsOf("watching").some(({ database }) => database === "app"));
+  expect(await second.stop()).toBe(0);
+});
