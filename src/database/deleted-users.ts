@@ -4,14 +4,14 @@
  *
  * A connection in WAL mode has the database file and its -wal open. So a process counts if it has the deleted
  * file open for writing, and beside it the -wal of that path, deleted or not. A walrust that watches the file
- * keeps no -wal open, and does not count. A renamed file, and one with another hard link, is not deleted.
+ * does not count. A renamed file, and one with another hard link, is not deleted.
  * Other users' processes show only to root, and processes of other pid namespaces to nobody.
  */
 import { type BigIntStats, lstatSync, readlinkSync, statSync } from "node:fs";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { type FileIdentity, identityOf } from "./files/descriptors.ts";
-import { commandOf, type FileUser, namesIn, usersTextOrNull } from "./files/file-users.ts";
+import { commandOf, type FileUser, isWalrust, namesIn, usersTextOrNull } from "./files/file-users.ts";
 
 /** The end of a link in /proc to a file whose name is removed. */
 const DELETED = " (deleted)";
@@ -47,8 +47,11 @@ export function usersOfDeleted(
       if (deleted.length === 0) continue;
       const [database, wal] = [soleOrNull(links), soleOrNull(wals)];
       const files = database === null || wal === null ? null : { database, wal };
+      const user = { pid, command: commandOf(`${procFolder}/${name}/comm`) };
+      // It opens a -wal for a moment at a time.
+      if (isWalrust(user)) continue;
       const of = users.get(path) ?? [];
-      of.push({ pid, command: commandOf(`${procFolder}/${name}/comm`), deleted, files });
+      of.push({ ...user, deleted, files });
       users.set(path, of);
     }
   }

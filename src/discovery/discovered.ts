@@ -10,7 +10,7 @@ export interface Unwatchable {
   readonly path: string;
   /** The name that the database would have in the bucket. */
   readonly name: string;
-  /** Whether the database is named and absent: the bucket falls behind until it is back. */
+  /** Whether the database is absent, and named or still open in a process: the bucket falls behind. */
   readonly isMissing: boolean;
   readonly error: WalrustError;
 }

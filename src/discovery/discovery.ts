@@ -3,6 +3,7 @@
  * folder that cannot be watched, once for as long as the reason stays the same.
  */
 import { basename, dirname } from "node:path";
+import { deletedInUseError, usersOfDeleted } from "../database/deleted-users.ts";
 import type { Env } from "../env.ts";
 import { WalrustError } from "../errors.ts";
 import { StandingFindings } from "../storage/contract/trouble.ts";
@@ -26,6 +27,8 @@ export class Discovery {
   readonly #finder: DatabaseFinder;
   readonly #refused = new StandingFindings();
   readonly #ignored = new StandingFindings();
+  /** Whether a process may have had a deleted database open when the watch began. */
+  #mayHoldDeleted = true;
 
   constructor(
     options: FinderOptions,
@@ -48,25 +51,44 @@ export class Discovery {
   async first(mayBeMissing = false): Promise<FirstDiscovery> {
     const result = await this.#finder.find();
     const { databases, missing, emptyGlobs, collisions, skipped } = result;
-    this.#logNew(skipped);
+    const deleted = this.#deletedInUse(result);
+    this.#logNew([...skipped, ...deleted]);
     const fatal = collisions[0] ?? emptyGlobs[0];
     if (fatal !== undefined) throw fatal;
     const isNothing = databases.length === 0 && !(mayBeMissing && missing.length > 0);
     if (isNothing && this.isNamedOnly) throw missing[0]?.error ?? nothingNamed();
-    return { ...this.#discovered(result), missing };
+    return { ...this.#discovered(result, deleted), missing };
   }
 
   /** Discovers the databases now. A named database that collides with another is left out and logged. */
   async again(): Promise<Discovered<FoundDatabase>> {
     const result = await this.#finder.find();
-    this.#logNew([...result.collisions, ...result.skipped]);
-    return this.#discovered(result);
+    const deleted = this.#deletedInUse(result);
+    this.#logNew([...result.collisions, ...result.skipped, ...deleted]);
+    return this.#discovered(result, deleted);
   }
 
-  #discovered({ databases, missing, collisions, skipped }: SearchResult): Discovered<FoundDatabase> {
+  /**
+   * The databases that were deleted before the watch began, and that a process still has open. Those of a
+   * running watch stay with their watchers.
+   */
+  #deletedInUse({ databases, missing }: SearchResult): WalrustError[] {
+    if (!this.#mayHoldDeleted) return [];
+    const known = new Set([...databases, ...missing].map(({ path }) => path));
+    const users = usersOfDeleted((path) => !known.has(path) && this.#finder.covers(path));
+    this.#mayHoldDeleted = users.size > 0;
+    return [...users].map(([path, of]) => deletedInUseError(path, of));
+  }
+
+  #discovered(
+    { databases, missing, collisions, skipped }: SearchResult,
+    deleted: readonly WalrustError[],
+  ): Discovered<FoundDatabase> {
     this.#logIgnored(databases);
     const refused = [...collisions, ...skipped].map(refusedDatabase);
-    return { targets: databases, unwatchable: [...missing.map(missingDatabase), ...refused] };
+    // Its commits are in no file, so the bucket falls behind.
+    const held = deleted.map((error) => ({ ...refusedDatabase(error), isMissing: true }));
+    return { targets: databases, unwatchable: [...missing.map(missingDatabase), ...refused, ...held] };
   }
 
   /** Logs once for each folder that its state is not trusted. */

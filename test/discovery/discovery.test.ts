@@ -11,6 +11,7 @@ import { Discovery } from "../../src/discovery/discovery.ts";
 import type { FoundDatabase } from "../../src/discovery/finder.ts";
 import { hasCode } from "../../src/errors.ts";
 import { LocalPlaces } from "../../src/local/places.ts";
+import { SqliteProcess } from "../support/processes/sqlite-process.ts";
 import { type LoggedLine, recordingEnv } from "../support/recording-log.ts";
 import { tempFolder } from "../support/temp.ts";
 
@@ -44,6 +45,23 @@ function shownOf({ targets, unwatchable }: Discovered<FoundDatabase>): {
 }
 
 describe("Discovery", () => {
+  test("reports a database that was deleted before, for as long as a process has it open", async () => {
+    const folder = folderWith("here/app.db");
+    mkdirSync(join(folder, "gone"));
+    const path = join(folder, "gone", "app.db");
+    const app = await SqliteProcess.open(path);
+    await app.must("PRAGMA journal_mode = WAL", "CREATE TABLE t(v)");
+    for (const suffix of ["", "-wal", "-shm"]) rmSync(path + suffix);
+    const { targets, lines } = targetsOf(folder, 'path = "*/app.db"');
+    const found = { watched: ["here/app"], unwatchable: [["gone/app", true]] };
+    expect(shownOf(await targets.first())).toEqual(found as ReturnType<typeof shownOf>);
+    expect(shownOf(await targets.again())).toEqual(found as ReturnType<typeof shownOf>);
+    const said = lines.filter(({ message }) => message.startsWith(`A deleted file of ${path} is open in `));
+    expect(said.length).toBe(1);
+    await app.close();
+    expect(shownOf(await targets.again())).toEqual({ watched: ["here/app"], unwatchable: [] });
+  });
+
   test("finds a named database that was missing once it exists", async () => {
     const folder = folderWith("b.db");
     const { targets } = targetsOf(folder, 'path = "a.db"\nprefix = "eu"', 'path = "b.db"');

@@ -10,6 +10,7 @@ import {
   linkSync,
   mkdirSync,
   openSync,
+  readFileSync,
   renameSync,
   rmdirSync,
   rmSync,
@@ -25,6 +26,7 @@ import {
 import { DEAD_MAN_BYTE, SHARED_LENGTH, SHARED_START } from "../../../src/database/files/lock-bytes.ts";
 import { lockShared, unlock } from "../../../src/database/files/ofd-lock.ts";
 import {
+  connectedProcesses,
   findOtherConnections,
   isWalOfStrangers,
   processesWithoutShm,
@@ -74,6 +76,21 @@ test("an application that opened another name does not share the wal-index", asy
   expect(findOtherConnections(path, env)).toEqual(FOREIGN);
   expect(findOtherConnections(`${path}.link`, env)).toEqual(SHARED);
   await other.close();
+});
+
+test("connectedProcesses names the process of each connection, also to a deleted file", async () => {
+  const { path, app } = await walDatabase();
+  const fd = openSync(path, "r");
+  const database = descriptorIdentity(fd);
+  const other = await start(path, "SELECT 1 FROM t");
+  expect(connectedProcesses(database).length).toBe(2);
+  await other.close();
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(path + suffix);
+  const [pid] = connectedProcesses(database);
+  expect(readFileSync(`/proc/${pid}/cmdline`, "utf8")).toContain(path);
+  await app.close();
+  expect(connectedProcesses(database)).toEqual([]);
+  closeSync(fd);
 });
 
 test("an application with exclusive locking needs no wal-index, and does not count", async () => {

@@ -5,6 +5,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { eventually } from "../../support/eventually.ts";
 import { documentOf, mustWalrust, runWalrust } from "../../support/processes/binary.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
@@ -73,6 +74,10 @@ test("a deleted database in use stays unhealthy, is not restored over, and can b
     /app\.db was deleted and is still written by \S+ \(pid \d+\): no file has its/,
   );
 
+  watch.signal("SIGHUP");
+  await eventually("the reload", async () => watch.stderr.includes("1 removed"));
+  expect((await conditionsOf(config)).names).toEqual(["one/app"]);
+
   for (const more of [[], ["--force"]]) {
     const restore = await runWalrust(["restore", "one/app", "-o", path, ...more, ...words, "--json"]);
     expect(restore.exitCode).toBe(3);
@@ -97,4 +102,18 @@ test("a deleted database in use stays unhealthy, is not restored over, and can b
   await mustWalrust(["restore", "one/app", "-o", path, ...words]);
   expect((await runWalrust(["doctor", "--config", config, "--json"])).stdout).not.toContain("deleted-file");
   expect(await watch.stop()).toBe(0);
+}, 60_000);
+
+test("a watch that begins after the deletion reports the database until the application ends", async () => {
+  const { path, app, config, watch } = await started();
+  expect(await watch.stop()).toBe(0);
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(path + suffix);
+  const again = await WatchProcess.start(["--config", config]);
+  const finding = /A deleted file of .*app\.db is open in \S+ \(pid \d+\)/;
+  await eventually("the finding", async () => finding.test(again.stderr));
+  const status = await runWalrust(["status", "--config", config]);
+  expect([status.exitCode > 0, status.stdout.includes("one/app")]).toEqual([true, true]);
+  await app.close();
+  await eventually("the end", async () => (await conditionsOf(config)).names.length === 0);
+  expect(await again.stop()).toBe(0);
 }, 60_000);
