@@ -216,3 +216,19 @@ test("a deleted database whose locks or wal-index cannot be read stays, and ends
   await run.discovery();
   expect(await run.gone("one")).toBe("its file is gone");
 });
+
+test.each([
+  [true, "stays in the watch when the configuration is read again"],
+  [false, "leaves when the configuration names it no more"],
+])("a deleted database in use (found by a glob: %p) %s", async (isDiscovered) => {
+  const one = await deleted(ALL, isDiscovered);
+  const { run, app } = one;
+  await app.must("INSERT INTO t(v) VALUES ('lost')");
+  await notFound(one);
+  await until(run, "no file has");
+  run.reconfigure([]);
+  if (isDiscovered) {
+    await run.discovery();
+    expect([run.databases, run.all("let-go")]).toEqual([["one"], []]);
+  } else expect(await run.gone("one")).toBe("the configuration does not name it any more");
+});

@@ -86,6 +86,7 @@ export class WatchRun {
   readonly done: Promise<WatchResult>;
   isDone = false;
   readonly #aborter = new AbortController();
+  readonly #config: ReplicationConfig;
   #running: RunningWatch | null = null;
 
   constructor(
@@ -98,6 +99,7 @@ export class WatchRun {
     const { env, lines } = recordingEnv(overrides);
     this.lines = lines;
     const config = configWith(change, CAPTURES_ONLY);
+    this.#config = config;
     const emit = (event: WatchEvent): void => void this.events.push(event);
     const input = {
       store,
@@ -124,6 +126,11 @@ export class WatchRun {
       this.isDone = true;
     });
     this.done.catch(() => {});
+  }
+
+  /** The configuration was read again, and these databases are found by it. */
+  reconfigure(targets: readonly RunTarget[]): void {
+    this.#running!.reconfigure(this.#config, configured({ targets, unwatchable: [] }, this.#config));
   }
 
   /** Events of one kind, of one database or of all. */
