@@ -3,7 +3,8 @@
  * WAL.
  *
  * 1. Mark, capture, drop the freeze, PASSIVE, fsync: the long part, which blocks nobody. The cycle repeats
- *    this step while writers add many frames.
+ *    this step while writers add many frames. The mark keeps the frames in the WAL, so that the caller may
+ *    leave a few of them for the capture of step 2.
  * 2. Under the write lock, if few frames are left (otherwise back to 1): capture them, drop the mark, PASSIVE
  *    for the rest, freeze, release the write lock.
  *
@@ -58,7 +59,7 @@ type Ending = Pick<CycleOutcome, "outcome" | "reason"> & Partial<CycleOutcome>;
 interface Cycle {
   readonly pin: Pin;
   readonly copier: Connection;
-  readonly capture: () => boolean;
+  readonly capture: (isLocked: boolean) => boolean;
   readonly options: CycleOptions;
   readonly env: Env;
 }
@@ -89,12 +90,13 @@ const BLOCKED: Ending = { outcome: "partial", reason: "a reader or another check
 
 /**
  * Runs one cycle on a pinned database. Blocks while it copies, and up to the timeout of the write lock.
- * @param capture reads the WAL up to mxFrame and returns whether it could; called two times or more
+ * @param capture reads the WAL up to mxFrame and returns whether it could; called two times or more. Under
+ *   the write lock it must read all frames
  * @throws WalrustError "database", or any error of `capture`; the pin holds unless its state is "released"
  */
 export function checkpointCycle(
   pin: Pin,
-  capture: () => boolean,
+  capture: (isLocked: boolean) => boolean,
   options: CycleOptions,
   env: Env,
 ): CycleOutcome {
@@ -145,7 +147,7 @@ function isLittleLeft(index: WalIndexHeader | null, leftMax: number): boolean {
 function copyAhead(cycle: Cycle): Ending | null {
   const { pin, copier, capture, env } = cycle;
   const isMarked = pin.takeMark(copier);
-  if (!capture()) return NOT_CAPTURED;
+  if (!capture(!isMarked)) return NOT_CAPTURED;
   if (!isMarked) return settle(cycle);
   const mark = pin.walIndex()?.readMarks[pin.markSlot ?? 0];
   if (pin.isRewritten()) return OVERWRITTEN;
@@ -169,7 +171,7 @@ function settle({ pin, capture }: Cycle): Ending {
     return { outcome: "busy", reason: "no read mark could be taken" };
   }
   if (!pin.freeze()) return { outcome: "busy", reason: "another checkpoint is running" };
-  if (!capture()) return NOT_CAPTURED;
+  if (!capture(true)) return NOT_CAPTURED;
   const { backfilled, mxFrame } = index;
   const now = pin.walIndex();
   const isOutdated = now?.salt2 === index.salt2 && now.mxFrame > now.backfilled;
@@ -209,7 +211,7 @@ function underWriteLock(cycle: Cycle, before: WalIndexHeader | null, leftMax: nu
     return { outcome: "aborted", reason: "the WAL was restarted under the mark" };
   }
   if (!isLittleLeft(index, leftMax)) return null;
-  if (!capture()) return NOT_CAPTURED;
+  if (!capture(true)) return NOT_CAPTURED;
   if (pin.isRewritten()) return OVERWRITTEN;
   copyRest(pin, copier, env);
   return judge(pin);

@@ -74,3 +74,11 @@ export function markCaptured(live: LiveDatabase, index: WalIndexHeader): void {
   live.changeCount = index.changeCount;
   live.pinLost = null;
 }
+
+/** Frames of the WAL past the position; all of them if nobody knows. */
+export function uncapturedFrames({ state }: LiveDatabase, index: WalIndexHeader | null): number {
+  const wal = state?.wal ?? null;
+  if (index === null || wal === null) return Number.POSITIVE_INFINITY;
+  const isSameWal = index.salt1 === wal.salt1 && index.salt2 === wal.salt2;
+  return index.mxFrame - (isSameWal ? wal.frameCount : 0);
+}

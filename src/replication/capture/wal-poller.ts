@@ -15,7 +15,7 @@ import { type CheckpointObstacle, CheckpointPace } from "./checkpoint-pace.ts";
 import { captureDeleted, fateOf } from "./deleted-capture.ts";
 import { emptyWalIfUnused, recordFile, recordRest, renewWalIndexIfUnused } from "./empty-wal.ts";
 import { detectOverwrite, type FileNews, OVERWRITTEN } from "./file-changes.ts";
-import type { LiveDatabase } from "./live-database.ts";
+import { type LiveDatabase, uncapturedFrames } from "./live-database.ts";
 import { LocklessPoller, type PollOutcome } from "./lockless-poller.ts";
 import { releaseIfHarmful } from "./pin-release.ts";
 import { UNSEEN, WalIndexCheck } from "./wal-index-check.ts";
@@ -25,6 +25,12 @@ const AHEAD_SHARE = 0.25;
 /** Frames from which on a mark replaces the freeze: under a freeze, a longer WAL makes each commit slower. */
 const MARK_FRAMES = 500;
 const MARK_INTERVAL_MS = 1_000;
+/**
+ * Frames that a checkpoint cycle captures under the write lock, in a ms. A capture before the copying as well
+ * would leave two increments, of which the second has a commit or two: they are merged, and the object of two
+ * TXIDs needs a listing.
+ */
+const LOCKED_CAPTURE_FRAMES = 1_000;
 /** A shorter attempt after failed ones is not worth the copying before it. */
 const USEFUL_LOCK_MS = 100;
 /** After the last capture the pace of checkpoints is forgotten. */
@@ -90,6 +96,8 @@ export class WalPoller {
   readonly #indexCheck: WalIndexCheck;
   /** Null while the WAL does not grow. */
   #pace: CheckpointPace | null = null;
+  /** Frames that the cycle of this poll has captured. */
+  #cycleFrames = 0;
   /** Made when the database is first followed without locks. */
   #lockless: LocklessPoller | null = null;
   #pin: Pin | null = null;
@@ -260,11 +268,32 @@ export class WalPoller {
       return QUIET;
     }
     const isDue = nowMs >= this.captureDueMs || this.isRequested;
-    const outcome = isDue ? this.#capture(live, nowMs, seen, limits.fileNews) : QUIET;
+    // A cycle captures everything itself.
+    const isCycleDue = limits.mayCheckpoint && !this.isRequested && this.#isCycleDue(seen.index, nowMs);
+    const outcome = isDue && !isCycleDue ? this.#capture(live, nowMs, seen, limits.fileNews) : QUIET;
     if (!isCalm(outcome) || !limits.mayCheckpoint) return outcome;
     const { index } = seen;
-    const reason = this.#checkpointIfDue(live, pin, index, nowMs) ?? this.#restIfAlone(live, index, nowMs);
-    return reason === null ? outcome : { kind: "re-anchor", reason };
+    this.#cycleFrames = 0;
+    let reason: string | null;
+    try {
+      reason = this.#checkpointIfDue(live, pin, index, nowMs) ?? this.#restIfAlone(live, index, nowMs);
+    } catch (error) {
+      // A checkpoint that is refused again and again must not keep commits from being captured.
+      if (isDue && isCycleDue && this.#cycleFrames === 0) this.#capture(live, nowMs, null, limits.fileNews);
+      throw error;
+    }
+    if (reason !== null) return { kind: "re-anchor", reason };
+    if (this.#cycleFrames > 0) return { kind: "captured", frames: this.#cycleFrames };
+    const isStillDue = isDue && isCycleDue && pin.state !== "released";
+    return isStillDue ? this.#capture(live, nowMs, null, limits.fileNews) : outcome;
+  }
+
+  /** Whether a checkpoint cycle is due. @param index the wal-index at the begin of the poll */
+  #isCycleDue(index: WalIndexHeader | null, nowMs: number): boolean {
+    const { minCheckpointPageCount, checkpointIntervalMs } = this.context.config.sync;
+    if (index === null || index.mxFrame === 0 || index.backfilled >= index.mxFrame) return false;
+    const isOld = nowMs - this.#lastCycleMs >= checkpointIntervalMs;
+    return (isOld || index.mxFrame >= minCheckpointPageCount) && this.#pace?.isFree(nowMs) !== false;
   }
 
   #pollLockless(live: LiveDatabase, pin: LocklessPin, nowMs: number): PollOutcome {
@@ -324,7 +353,7 @@ export class WalPoller {
     return outcome.kind === "re-anchor" ? outcome.reason : null;
   }
 
-  #capture(live: LiveDatabase, nowMs: number, seen: TimedIndex, news: FileNews): PollOutcome {
+  #capture(live: LiveDatabase, nowMs: number, seen: TimedIndex | null, news: FileNews): PollOutcome {
     const outcome = capture(live, this.context.env, seen);
     if (outcome.kind === "nothing") {
       // Without an index, a writer was about to show a commit.
@@ -337,11 +366,15 @@ export class WalPoller {
     const replaced = isKnown ? null : this.#replacedReasonOrNull(live, nowMs);
     if (replaced !== null) return { kind: "replaced", reason: replaced };
     if (outcome.kind === "re-anchor") return outcome;
-    this.#indexCheck.captured(outcome.walStamp);
-    this.#lastCaptureMs = nowMs;
-    this.#nextRestMs = nowMs + FIRST_REST_MS;
+    this.#captured(outcome, nowMs);
     this.#noteWhole(live);
     return { kind: "captured", frames: outcome.frameCount };
+  }
+
+  #captured({ walStamp }: CaptureOutcome & { kind: "captured" }, nowMs: number): void {
+    this.#indexCheck.captured(walStamp);
+    this.#lastCaptureMs = nowMs;
+    this.#nextRestMs = nowMs + FIRST_REST_MS;
   }
 
   /** A poll has captured everything that was committed when it began. */
@@ -389,9 +422,7 @@ export class WalPoller {
     const pace = this.#paceOf(frames, nowMs);
     pace?.saw(frames, nowMs);
     if (index === null || frames === 0 || index.backfilled >= frames) return null;
-    const isLong = frames >= sync.minCheckpointPageCount;
-    const isOld = nowMs - this.#lastCycleMs >= sync.checkpointIntervalMs;
-    if ((isLong || isOld) && pace?.isFree(nowMs) !== false) return this.#checkpoint(live, pin, frames, nowMs);
+    if (this.#isCycleDue(index, nowMs)) return this.#checkpoint(live, pin, frames, nowMs);
     this.#checkpointDueMs = pace?.dueMs(sync.minCheckpointPageCount) ?? Number.POSITIVE_INFINITY;
     if (frames >= MARK_FRAMES && pin.state === "frozen" && nowMs >= this.#nextMarkMs) {
       this.#nextMarkMs = nowMs + MARK_INTERVAL_MS;
@@ -419,9 +450,14 @@ export class WalPoller {
     const budgetMs = pace.lockBudgetMs(frames / config.sync.minCheckpointPageCount);
     if (availableMs < Math.min(USEFUL_LOCK_MS, budgetMs)) return this.#hindered(pace, "spent");
     let broken: string | null = null;
-    const captureAll = (): boolean => {
+    const captureAll = (isLocked: boolean): boolean => {
+      if (!isLocked && uncapturedFrames(live, pin.walIndex()) <= LOCKED_CAPTURE_FRAMES) return true;
       const outcome = capture(live, env);
       if (outcome.kind === "re-anchor") broken = outcome.reason;
+      if (outcome.kind === "captured") {
+        this.#cycleFrames += outcome.frameCount;
+        this.#captured(outcome, nowMs);
+      }
       return broken === null;
     };
     const truncate = frames > config.sync.walTruncateThresholdPages;

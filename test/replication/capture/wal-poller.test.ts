@@ -2,8 +2,11 @@
  * The poller of one database and its files: no finding is lost beside a job that reads the database, and a
  * written WAL has the files checked unless a capture explains it.
  */
+import { Database } from "bun:sqlite";
 import { afterEach, describe, expect, spyOn, test } from "bun:test";
 import { closeSync, copyFileSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
+import { Connection } from "../../../src/database/connection/connection.ts";
+import { WalrustError } from "../../../src/errors.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { attach } from "../../../src/replication/attach/attach.ts";
 import { anchor } from "../../../src/replication/capture/anchor.ts";
@@ -125,6 +128,66 @@ describe("poll of a written WAL", () => {
     expect(poller.poll(live, nowMs + 20, WRITTEN).kind).toBe("captured");
     expect(poller.whole).toEqual({ txid: live.state!.txid, generation: poller.generation });
     expect(poller.isRequested).toBe(false);
+  });
+});
+
+describe("a poll with a checkpoint", () => {
+  /** An anchored database whose WAL has nine commits, and a checkpoint is due. */
+  async function dueRun() {
+    const { path, app } = await walDatabase();
+    const { env } = recordingEnv();
+    const config = configWith({ sync: { walSyncIntervalMs: 0, minCheckpointPageCount: 10 } }, CAPTURES_ONLY);
+    const conditions = { raise() {}, clear() {} };
+    const context = { env, config, conditions, emit: () => {} } as unknown as WatchContext;
+    const poller = new WalPoller("app", context);
+    const target = { path, name: "app", paths: stateFolderOf(path) };
+    const { live, anchor: due } = await attach(target, new MemoryStore(), env);
+    attached.push(live);
+    await anchor(live, due!.before, env);
+    for (let row = 0; row < 9; row++) await app.must(`INSERT INTO t VALUES (${row})`);
+    return { path, app, poller, live, nowMs: env.monotonicMs(), txid: live.state!.txid };
+  }
+
+  const attached: LiveDatabase[] = [];
+  const spies: { mockRestore(): void }[] = [];
+  afterEach(() => {
+    for (const spy of spies.splice(0)) spy.mockRestore();
+    for (const { pin } of attached.splice(0)) pin.close();
+  });
+
+  test("captures one increment, also of a commit during the copying", async () => {
+    const { path, app, poller, live, nowMs, txid } = await dueRun();
+    const { checkpoint } = Connection.prototype;
+    const spy = spyOn(Connection.prototype, "checkpoint").mockImplementation(function (
+      this: Connection,
+      mode,
+    ) {
+      const done = checkpoint.call(this, mode);
+      if (spy.mock.calls.length > 1) return done;
+      const writer = new Database(path, { readwrite: true, create: false });
+      writer.run("PRAGMA wal_autocheckpoint=0");
+      writer.run("INSERT INTO t VALUES (100)");
+      writer.close();
+      return done;
+    });
+    spies.push(spy);
+    const outcome = poller.poll(live, nowMs, STILL);
+    expect(outcome.kind).toBe("captured");
+    expect(spy).toHaveBeenCalledTimes(2);
+    expect<number>(live.state!.txid).toBe(txid + 1);
+    expect(poller.lastCaptureMs).toBe(nowMs);
+    expect(live.pin.walIndex()).toMatchObject({ backfilled: live.state!.wal!.frameCount });
+    expect((await app.must("SELECT count(*) FROM t")).rows).toEqual([[13]]);
+  });
+
+  test("captures although the checkpoint is refused", async () => {
+    const { poller, live, nowMs, txid } = await dueRun();
+    const refuse = (): never => {
+      throw new WalrustError("database", "refused");
+    };
+    spies.push(spyOn(Connection.prototype, "checkpoint").mockImplementation(refuse));
+    expect(() => poller.poll(live, nowMs, STILL)).toThrow("refused");
+    expect<number>(live.state!.txid).toBe(txid + 1);
   });
 });
 
