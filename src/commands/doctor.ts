@@ -94,13 +94,17 @@ async function runChecks(invocation: Invocation): Promise<Check[]> {
     const ofDestination = await destinationChecks(store, invocation, isExpected);
     const isReached = ofDestination.all.some(({ check, status }) => check === "reach" && status === "ok");
     const watched = watchedByPath(answers);
+    const ofDatabases = await databaseChecks(found, { store, isReached, config, watched }, invocation);
+    // A watch has these already: another one could not be started.
+    const held = new Set(ofDatabases.filter(({ check }) => check === "holder").map(({ subject }) => subject));
+    const free = databases.filter(({ path }) => !held.has(path));
     return [
       ...ofDestination.all,
-      ...(await databaseChecks(found, { store, isReached, config, watched }, invocation)),
+      ...ofDatabases,
       ...(store === null ? [] : checkNamesakes(answers, databases, store.location)),
       ...checkDeleted(deleted),
       ...checkMachine(machineFacts(databases.length, config.cache.uploaderConcurrency, watchPid)).all,
-      ...checkWatches(answers, databases).all,
+      ...checkWatches(answers, free).all,
     ];
   } finally {
     await store?.close();

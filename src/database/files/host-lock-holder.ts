@@ -1,7 +1,7 @@
 /**
  * Finds out whether another walrust has a database, and which process that may be. A query; takes no lock.
  */
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { WalrustError } from "../../errors.ts";
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "./descriptors.ts";
 import type { FileUser } from "./file-users.ts";
@@ -14,8 +14,10 @@ const COMMAND = "walrust";
 /** The walrust that holds the host lock of a database. */
 export interface HostLockHolder {
   readonly path: string;
-  /** Null when the process belongs to another user or to another container. */
+  /** Null when the process is hidden from this user, or runs in another container. */
   readonly pid: number | null;
+  /** The user of the process, if it is another one. */
+  readonly otherUid: number | null;
   /** A signal or a debugger has stopped the process. */
   readonly isStopped: boolean;
 }
@@ -27,7 +29,9 @@ export interface HostLockHolder {
 export function hostLockHolderOrNull(path: string, users: readonly FileUser[]): HostLockHolder | null {
   if (!isHostLocked(path)) return null;
   const pid = users.find(({ command }) => command === COMMAND)?.pid ?? null;
-  return { path, pid, isStopped: pid !== null && isStopped(pid) };
+  if (pid === null) return { path, pid, otherUid: null, isStopped: false };
+  const uid = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? null;
+  return { path, pid, otherUid: uid === process.geteuid?.() ? null : uid, isStopped: isStopped(pid) };
 }
 
 function isHostLocked(path: string): boolean {
@@ -58,12 +62,15 @@ function isStopped(pid: number): boolean {
 }
 
 /** The error for a database that a walrust has while no watch answers for it. */
-export function silentHolderError({ path, pid, isStopped }: HostLockHolder): WalrustError {
-  const who = pid === null ? "A walrust" : `The walrust with pid ${pid}`;
+export function silentHolderError({ path, pid, otherUid, isStopped }: HostLockHolder): WalrustError {
+  const process = pid === null ? "A walrust" : `The walrust with pid ${pid}`;
+  const who = otherUid === null ? process : `${process} of user ${otherUid}`;
   const message = `${who} has ${path}, and no watch of this user answers for it`;
   const hint = isStopped
     ? `It was stopped: let it go on (kill -CONT ${pid}), or end it (kill -KILL ${pid}) and start it again`
-    : "Run this as the user of that walrust. If it is a watch of this user, it hangs or has no folder for " +
-      "its socket: set XDG_RUNTIME_DIR, or RuntimeDirectory= of its service, and restart it";
+    : otherUid !== null
+      ? "Run this as that user: a watch answers only its own"
+      : "Run this as the user of that walrust. If it is a watch of this user, it hangs or has no folder " +
+        "for its socket: set XDG_RUNTIME_DIR, or RuntimeDirectory= of its service, and restart it";
   return new WalrustError("locked", message, { hint, context: { path } });
 }

@@ -12,7 +12,7 @@ test("hostLockHolderOrNull is null for a free database and for no file, and take
   const { path } = await walDatabase();
   expect([hostLockHolderOrNull(path, []), hostLockHolderOrNull(`${path}.absent`, [])]).toEqual([null, null]);
   const release = takeHostLockOrNull(path)!;
-  expect(hostLockHolderOrNull(path, [])).toEqual({ path, pid: null, isStopped: false });
+  expect(hostLockHolderOrNull(path, [])).toEqual({ path, pid: null, otherUid: null, isStopped: false });
   release();
   takeHostLockOrNull(path)!();
 });
@@ -22,7 +22,9 @@ test("hostLockHolderOrNull names a process called walrust, and sees that it is s
   const release = takeHostLockOrNull(path)!;
   const child = untilTestEnds(Bun.spawn(["cat"], { stdin: "pipe" }));
   const users = [{ pid: child.pid, command: "walrust" }];
-  expect(hostLockHolderOrNull(path, users)).toEqual({ path, pid: child.pid, isStopped: false });
+  expect(hostLockHolderOrNull(path, users)).toEqual({
+    ...{ path, pid: child.pid, otherUid: null, isStopped: false },
+  });
   child.kill("SIGSTOP");
   await waitUntil(() => hostLockHolderOrNull(path, users)?.isStopped === true);
   child.kill("SIGCONT");
@@ -31,9 +33,12 @@ test("hostLockHolderOrNull names a process called walrust, and sees that it is s
 });
 
 test("silentHolderError says how a stopped process goes on, and where an unseen one is looked for", () => {
-  const stopped = silentHolderError({ path: "/srv/app.db", pid: 12, isStopped: true });
+  const stopped = silentHolderError({ path: "/srv/app.db", pid: 12, otherUid: null, isStopped: true });
   expect([stopped.code, stopped.hint]).toEqual(["locked", expect.stringContaining("kill -CONT 12")]);
-  const unseen = silentHolderError({ path: "/srv/app.db", pid: null, isStopped: false });
+  const unseen = silentHolderError({ path: "/srv/app.db", pid: null, otherUid: null, isStopped: false });
   expect(unseen.message).toStartWith("A walrust has /srv/app.db");
   expect(unseen.hint).toContain("XDG_RUNTIME_DIR");
+  const other = silentHolderError({ path: "/srv/app.db", pid: 12, otherUid: 33, isStopped: false });
+  expect(other.message).toStartWith("The walrust with pid 12 of user 33 has ");
+  expect(other.hint).toContain("as that user");
 });

@@ -266,6 +266,27 @@ test.skipIf(!canChangeUser)(
   },
 );
 
+test.skipIf(!canChangeUser)("doctor names the user whose watch has the database", async () => {
+  const folder = tempFolder("theirs");
+  const database = join(folder, "app.db");
+  createAppDatabase(database);
+  const destination = fileDestination();
+  mkdirSync(destination.folder);
+  chmodSync(join(destination.folder, ".."), 0o755);
+  for (const path of [folder, database, destination.folder]) chownSync(path, USER.uid, USER.gid);
+  chmodSync(folder, 0o755);
+  const env = { XDG_STATE_HOME: folder, STATE_DIRECTORY: "", XDG_RUNTIME_DIR: "" };
+  const watch = await WatchProcess.start([database, ...destination.words], { user: USER, env });
+  await watch.waitForUploads(1);
+  const { run, document } = await doctor([database, ...destination.words]);
+  const found = findingOf(document, "holder");
+  expect([run.exitCode, found?.status, found?.message, found?.hint]).toEqual([
+    ...[0, "warning", expect.stringContaining(`pid ${watch.pid} of user ${USER.uid} has `)],
+    expect.stringContaining("Run this as that user"),
+  ]);
+  expect(await watch.stop()).toBe(0);
+});
+
 test("doctor of 20 databases prints each problem once, and counts the sound ones", async () => {
   const folder = tempFolder("many");
   const paths = Array.from({ length: 20 }, (_, index) => join(folder, `${index + 10}.db`));
@@ -304,6 +325,8 @@ test("doctor and status say that a walrust has the database while no socket answ
     expect.stringContaining(`The walrust with pid ${watch.pid} has `),
     expect.stringContaining(`kill -CONT ${watch.pid}`),
   ]);
+  // Nobody can start another watch beside that one.
+  expect(findingOf(documentOf<Document>(run), "replicated")).toBeUndefined();
   const status = await runWalrust(["status"], { cwd: folder, env });
   expect([status.exitCode, status.stdout]).toEqual([
     ...[3, expect.stringContaining(`The walrust with pid ${watch.pid} has `)],
