@@ -26,6 +26,9 @@ import {
   fileIdentityOrNull,
   readDatabaseHeader,
 } from "../files/descriptors.ts";
+import { answerText, folderHintOrNull } from "../files/regular-file.ts";
+
+const NEEDS_FOLDER = "walrust needs to write in the folder of the database, like every SQLite connection";
 
 /** Owner, group and permission bits of a file. */
 export interface FileOwnership {
@@ -109,8 +112,8 @@ function planFor(user: number, database: FileOwnership): CompanionPlan {
 }
 
 function uncreatable(path: string, cause: unknown): WalrustError {
-  return new WalrustError("database", `Cannot create ${path}: ${systemCode(cause)}`, {
-    hint: "walrust needs to write in the folder of the database, like every SQLite connection",
+  return new WalrustError("database", `Cannot create ${path}: ${answerText(cause)}`, {
+    hint: folderHintOrNull(path) ?? NEEDS_FOLDER,
     context: { path },
     cause,
   });

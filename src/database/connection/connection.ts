@@ -18,6 +18,7 @@ import {
   releaseConnection,
   retainConnection,
 } from "../files/descriptors.ts";
+import { folderHintOrNull } from "../files/regular-file.ts";
 import { assertCompanionsNotOurs, prepareCompanions } from "./companion-files.ts";
 import { guardJournal } from "./journal-guard.ts";
 import { requireBoundedSchema } from "./schema-size.ts";
@@ -232,9 +233,11 @@ function connectionError(path: string, error: unknown): WalrustError {
     });
   }
   const isUnopenable = code === "SQLITE_CANTOPEN";
-  const hint = "Check owner and group of its -wal and -shm: walrust needs to read and write them, too";
+  const isReadOnly = code.startsWith("SQLITE_READONLY");
+  const companions = "Check owner and group of its -wal and -shm: walrust needs to read and write them, too";
+  const hint = isUnopenable || isReadOnly ? (folderHintOrNull(path) ?? companions) : undefined;
   return new WalrustError("database", `Cannot use ${path}: SQLite reports ${message}`, {
-    ...(isUnopenable ? { hint } : {}),
+    ...(hint === undefined ? {} : { hint }),
     context: { path, sqlite: code },
     cause: error,
   });

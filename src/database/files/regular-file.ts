@@ -17,6 +17,9 @@ import { systemCode, WalrustError } from "../../errors.ts";
 const { O_RDONLY, O_RDWR, O_NOFOLLOW, O_NONBLOCK } = constants;
 const O_CLOEXEC = 0o2000000;
 
+/** The ways out for a user who may not use a file. */
+const WAYS = "run walrust as the user of the application, or give this user access (chgrp, setfacl)";
+
 /** An open regular file, and its attributes when it was opened. */
 export interface RegularFile {
   readonly fd: number;
@@ -81,8 +84,21 @@ export function permissionHintOrNull(path: string, error: unknown): string | nul
   if (!isRefusal(systemCode(error) ?? "")) return null;
   const closed = closedFolderOrNull(path);
   const what = closed === null ? `read and write ${path}` : `enter the folder ${closed}`;
-  const ways = "run walrust as the user of the application, or give this user access (chgrp, setfacl)";
-  return `This user (uid ${process.geteuid?.() ?? 0}) may not ${what}: ${ways}`;
+  return `This user (uid ${process.geteuid?.() ?? 0}) may not ${what}: ${WAYS}`;
+}
+
+/** The remedy for a folder in which this user may not make the -wal and -shm of a database, or null. */
+export function folderHintOrNull(path: string): string | null {
+  const folder = dirname(path);
+  try {
+    accessSync(folder, constants.W_OK | constants.X_OK);
+    return null;
+  } catch (error) {
+    const system = systemCode(error);
+    if (system === "EROFS") return `${folder} is on a file system that is mounted read-only`;
+    const user = `This user (uid ${process.geteuid?.() ?? 0})`;
+    return `${user} may not write to ${folder}, where SQLite makes the -wal and -shm: ${WAYS}`;
+  }
 }
 
 function isRefusal(code: string): boolean {

@@ -38,15 +38,16 @@ test.skipIf(!canChangeUser).each(VERBS)("%s names the user, and what it may not 
   await app.close();
   const words = wordsOf(verb, path);
   const cases = [
-    [0o700, `Cannot find ${path}: permission denied (EACCES)`, `enter the folder ${folder}`],
-    [0o755, `Cannot open ${path}: permission denied (EACCES)`, `read and write ${path}`],
+    [0o700, 0o644, `Cannot find ${path}: permission denied (EACCES)`, `enter the folder ${folder}`],
+    [0o755, 0o644, `Cannot open ${path}: permission denied (EACCES)`, `read and write ${path}`],
+    [0o755, 0o666, `Cannot create ${path}-wal: permission denied (EACCES)`, `write to ${folder}, where`],
   ] as const;
-  for (const [mode, message, missing] of cases) {
-    chmodSync(folder, mode);
+  for (const [folderMode, fileMode, message, missing] of cases) {
+    chmodSync(folder, folderMode);
+    chmodSync(path, fileMode);
     const { exitCode, stderr } = await runWalrust(words, { user: STRANGER });
     expect([exitCode, stderr]).toEqual([3, expect.stringContaining(message)]);
-    expect(stderr).toContain(
-      `This user (uid ${STRANGER.uid}) may not ${missing}: run walrust as the user of`,
-    );
+    expect(stderr).toContain(`This user (uid ${STRANGER.uid}) may not ${missing}`);
+    expect(stderr).toContain(": run walrust as the user of the application");
   }
 });
