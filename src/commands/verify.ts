@@ -7,14 +7,9 @@ import { WalrustError } from "../errors.ts";
 import { listVerifiable, type Verifiable } from "../recovery/verify/verifiable-databases.ts";
 import { type VerifyOptions, verifyDatabase } from "../recovery/verify/verify-database.ts";
 import { fixDatabase, type Repair } from "../recovery/verify/verify-fix.ts";
-import { describeOutlook } from "../recovery/verify/verify-outlook.ts";
-import {
-  type Finding,
-  strangerReport,
-  unverifiedReport,
-  type VerifyReport,
-} from "../recovery/verify/verify-report.ts";
+import { strangerReport, unverifiedReport, type VerifyReport } from "../recovery/verify/verify-report.ts";
 import type { LiveContent } from "../recovery/verify/verify-restore.ts";
+import { databasePathOrNull } from "../replication/control/announcements.ts";
 import { askWatchByNameOrNull } from "../replication/control/control-client.ts";
 import { concernsOneDatabase } from "../storage/bucket/error-scope.ts";
 import {
@@ -24,10 +19,10 @@ import {
 } from "../storage/bucket/foreign-layout.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import type { VerifiedDatabase, VerifyDocument } from "./shared/documents.ts";
-import { integrityChecker, verdictJson, verdictText } from "./shared/integrity.ts";
+import { integrityChecker, verdictJson } from "./shared/integrity.ts";
 import { runtimeFolders } from "./shared/local-places.ts";
 import { withPatience } from "./shared/open-destination.ts";
-import { countOf, formatBytes, printJson, printLine } from "./shared/output.ts";
+import { countOf, printJson, printLine } from "./shared/output.ts";
 import { RepeatedProgress } from "./shared/progress.ts";
 import { progressOf } from "./shared/progress-of.ts";
 import { ManyProgress } from "./shared/progress-of-many.ts";
@@ -39,9 +34,8 @@ import {
   USAGE_EXIT,
   type Verb,
 } from "./shared/verb.ts";
-
-/** Warnings that no repair of the bucket can end. */
-const NOTHING_TO_TIDY: ReadonlySet<string> = new Set(["metadata-lost", "source-damaged", "not-checked"]);
+import { remediesOf } from "./verify/finding-remedies.ts";
+import { reportLines, soundLineOrNull } from "./verify/verify-text.ts";
 
 const EXIT_CODE_BY_STATUS = { ok: 0, warnings: 1, errors: 5 } as const;
 
@@ -111,6 +105,7 @@ async function verifyEach(
   const all: Verifiable[] = name === null ? await listVerifiable(store, signal) : [{ name, problem: null }];
   many?.start(all.length);
   const reports: VerifyReport[] = [];
+  const shown = new Set<VerifyReport>();
   const repairs: Repair[] = [];
   const foreign: ForeignLayout[] = [];
   for (const { name: database, problem, isStranger } of all) {
@@ -119,7 +114,8 @@ async function verifyEach(
       const { report, fixed } = isStranger
         ? { report: strangerReport(database), fixed: [] }
         : await verifyAndFix(invocation, store, database, values, many);
-      if (!isJson) printReport(report, fixed, store);
+      printReport(invocation, report, fixed, store, name !== null);
+      if (fixed.length > 0) shown.add(report);
       reports.push(report);
       repairs.push(...fixed);
     } catch (error) {
@@ -127,7 +123,7 @@ async function verifyEach(
       if (error instanceof ForeignLayoutError) foreign.push(error.layout);
       else {
         const report = unverifiedReport(database, error);
-        if (!isJson) printReport(report, [], store);
+        printReport(invocation, report, [], store, false);
         reports.push(report);
       }
     } finally {
@@ -138,9 +134,14 @@ async function verifyEach(
   if (reports.length === 0 && foreign[0] !== undefined) throw new ForeignLayoutError(store, foreign[0]);
   const status = worstStatus(reports, foreign.length > 0);
   if (isJson) {
-    printJson({ status, databases: reports.map(jsonOf), fixed: repairs, foreign } satisfies VerifyDocument);
+    const databases = reports.map((report) => jsonOf(report, pathOf(invocation, store, report.name)));
+    printJson({ status, databases, fixed: repairs, foreign } satisfies VerifyDocument);
   } else if (all.length === 0) printLine(`Nothing is stored in ${store.url}`);
-  else if (name === null) printLine(summaryOf(reports));
+  else if (name === null) {
+    const sound = soundLineOrNull(reports.filter((report) => !shown.has(report)));
+    if (sound !== null) printLine(sound);
+    printLine(summaryOf(reports));
+  }
   if (!isJson) for (const { database, title } of foreign) printLine(`${database}: ${title}; not verified`);
   return EXIT_CODE_BY_STATUS[status];
 }
@@ -212,12 +213,19 @@ function worstStatus(reports: readonly VerifyReport[], isForeignThere: boolean):
   return isForeignThere || reports.some(({ status }) => status === "warnings") ? "warnings" : "ok";
 }
 
-function jsonOf({ name, status, findings, checked, outlook }: VerifyReport): VerifiedDatabase {
+/** The file of a database that a watch of this user last replicated, or null. */
+function pathOf(invocation: Invocation, { location }: ObjectStore, name: string): string | null {
+  return databasePathOrNull(location, name, runtimeFolders(invocation));
+}
+
+function jsonOf(report: VerifyReport, path: string | null): VerifiedDatabase {
+  const { name, status, findings, checked, outlook } = report;
   return {
     name,
     status,
     sound_from_txid: outlook?.soundFromTxid ?? null,
     findings,
+    remedies: remediesOf(name, findings, path),
     checked: {
       objects: checked.objects,
       bytes: checked.bytes,
@@ -237,53 +245,17 @@ function jsonOf({ name, status, findings, checked, outlook }: VerifyReport): Ver
   };
 }
 
-function printReport(report: VerifyReport, repairs: readonly Repair[], store: ObjectStore): void {
-  const { name, checked, findings } = report;
-  printLine(`${name} in ${store.url}`);
-  const range = checked.maxTxid === null ? "" : `, TXID ${checked.minTxid ?? "none"} to ${checked.maxTxid}`;
-  printLine(
-    `  ${countOf(checked.objects, "object")} (${formatBytes(checked.bytes)}), ` +
-      `${countOf(checked.snapshots, "snapshot")}${range}`,
-  );
-  printLine(`  headers, sizes, continuity and checksums of ${countOf(checked.objects, "object")} checked`);
-  if (checked.chainedObjects > 0)
-    printLine(`  SHA-256 chain of ${countOf(checked.chainedObjects, "object")}`);
-  const foreign = checked.unchainedObjects - checked.lostMetadataObjects;
-  if (foreign > 0) printLine(`  ${countOf(foreign, "object")} without a chain (not written by walrust)`);
-  printLine(`  read in full: ${countOf(checked.readObjects, "object")} (${formatBytes(checked.readBytes)})`);
-  if (checked.restoredTxid !== null) {
-    const verdict = checked.integrity === null ? "" : `: ${verdictText(checked.integrity)}`;
-    printLine(`  restored TXID ${checked.restoredTxid} into a temporary file${verdict}`);
-    const isOther = findings.some(({ code }) => code === "differs-from-live");
-    if (!checked.comparedWithLive)
-      printLine("  (not compared with the live database: no watch on this machine replicates it)");
-    else if (!isOther) printLine("  the live database has the same content at that TXID");
-  }
-  for (const { object, message } of repairs) printLine(`  fixed: ${object} ${message}`);
-  for (const finding of findings) printLine(`  ${findingText(finding)}`);
-  if (checked.omittedFindings > 0) printLine(`  and ${countOf(checked.omittedFindings, "more finding")}`);
-  const outlook = report.outlook === null ? [] : describeOutlook(name, report.outlook);
-  for (const sentence of outlook) printLine(`  ${sentence}`);
-  printLine(`${name}: ${verdictOf(report)}`);
-}
-
-function findingText({ severity, code, object, message }: Finding): string {
-  const isNamed = object === null || message.includes(object);
-  return `${severity.toUpperCase()} ${code}: ${isNamed ? "" : `${object} `}${message}`;
-}
-
-function verdictOf({ status, findings }: VerifyReport): string {
-  if (status === "ok") return "ok";
-  const errors = findings.filter(({ severity }) => severity === "error").length;
-  const warnings = findings.length - errors;
-  const parts = [
-    ...(errors > 0 ? [countOf(errors, "error")] : []),
-    ...(warnings > 0 ? [countOf(warnings, "warning")] : []),
-  ];
-  const isTidy = findings.every(({ code }) => NOTHING_TO_TIDY.has(code));
-  const restorable = isTidy ? "restorable" : "restorable; verify --fix tidies up";
-  const verdict = status === "errors" ? "A RESTORE IS IN DANGER" : restorable;
-  return `${verdict} (${parts.join(", ")})`;
+/** Prints a report, unless it is that of a sound database among many: those have one line at the end. */
+function printReport(
+  invocation: Invocation,
+  report: VerifyReport,
+  repairs: readonly Repair[],
+  store: ObjectStore,
+  isAlone: boolean,
+): void {
+  if (invocation.isJson || (!isAlone && report.status === "ok" && repairs.length === 0)) return;
+  const path = pathOf(invocation, store, report.name);
+  for (const line of reportLines(report, repairs, store, path)) printLine(line);
 }
 
 function summaryOf(reports: readonly VerifyReport[]): string {

@@ -106,8 +106,9 @@ describe("walrust verify", () => {
     rmSync(join(folder, "tenants", "bad", "manifest.json"));
     const run = await walrust("verify", "--all", ...words);
     expect(run.exitCode).toBe(5);
-    expect(run.stdout).toContain("app: ok\n");
-    expect(run.stdout).toContain("missing-snapshot");
+    expect(run.stdout).toStartWith("tenants/bad in file://");
+    expect(run.stdout).toMatch(/^app: ok \(5 objects, .*; \d+ read in full\)$/m);
+    expect(run.stdout).toMatch(/^ {2}ERROR missing-snapshot: .*\n {2}→ `walrust snapshot PATH` makes/m);
     expect(run.stdout.trimEnd().split("\n").at(-1)).toBe("2 databases: 1 ok, 0 with warnings, 1 with errors");
   });
 

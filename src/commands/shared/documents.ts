@@ -7,7 +7,7 @@ import type { LogLevel } from "../../env.ts";
 import type { IntegrityMode } from "../../recovery/integrity/integrity-verdict.ts";
 import type { ReplicaEvent } from "../../recovery/replica/replica.ts";
 import type { Repair } from "../../recovery/verify/verify-fix.ts";
-import type { Finding, VerifyReport } from "../../recovery/verify/verify-report.ts";
+import type { Finding, FindingCode, VerifyReport } from "../../recovery/verify/verify-report.ts";
 import type { WatchEvent } from "../../replication/context/watch-events.ts";
 import type { ForeignLayout } from "../../storage/bucket/foreign-layout.ts";
 
@@ -150,6 +150,8 @@ export interface VerifiedDatabase {
   /** If the backup is damaged: every point from this TXID on is restorable, as far as objects were read. */
   readonly sound_from_txid: number | null;
   readonly findings: readonly Finding[];
+  /** One remedy for all kinds of findings that it mends. */
+  readonly remedies: readonly { readonly codes: readonly FindingCode[]; readonly remedy: string }[];
   readonly checked: {
     readonly objects: number;
     readonly bytes: number;
