@@ -138,13 +138,13 @@ export function holdersText(users: readonly FileUser[]): string {
  * a deleted file when its connection closes, so the copies come before the end of the processes.
  */
 export function rescueCommands(users: readonly DeletedUser[]): string {
-  const { database, wal } = users.find((user) => user.files !== null)?.files ?? {
-    database: "/proc/PID/fd/N",
-    wal: "/proc/PID/fd/M",
-  };
+  const known = users.find((user) => user.files !== null)?.files ?? null;
+  const folder = `/proc/${users[0]?.pid ?? "PID"}/fd`;
+  const { database, wal } = known ?? { database: `${folder}/N`, wal: `${folder}/M` };
+  const numbers = known === null ? `ls -l ${folder} (N: the database, M: its -wal); ` : "";
   const pids = users.length === 0 ? "PID" : users.map(({ pid }) => pid).join(" ");
   return (
-    `kill -STOP ${pids}; cp ${database} saved.db; cp ${wal} saved.db-wal; kill -KILL ${pids}; ` +
+    `${numbers}kill -STOP ${pids}; cp ${database} saved.db; cp ${wal} saved.db-wal; kill -KILL ${pids}; ` +
     "sqlite3 saved.db 'PRAGMA wal_checkpoint(TRUNCATE)'"
   );
 }

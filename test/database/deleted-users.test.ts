@@ -102,7 +102,11 @@ test("the error names the processes and the commands", () => {
     "kill -STOP 70 71; cp /proc/71/fd/5 saved.db; cp /proc/71/fd/6 saved.db-wal; kill -KILL 70 71",
   );
   expect(exitCode).toBe(3);
-  expect(rescueCommands([])).toStartWith("kill -STOP PID; cp /proc/PID/fd/N saved.db");
+  const where = "(N: the database, M: its -wal); kill -STOP";
+  expect(rescueCommands([])).toStartWith(`ls -l /proc/PID/fd ${where} PID; cp /proc/PID/fd/N saved.db; `);
+  expect(rescueCommands(users.slice(0, 1))).toStartWith(
+    `ls -l /proc/70/fd ${where} 70; cp /proc/70/fd/N saved.db; cp /proc/70/fd/M saved.db-wal; kill `,
+  );
   expect(holdersText([])).toBe("an application");
 });
 
