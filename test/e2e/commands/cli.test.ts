@@ -207,7 +207,9 @@ test("of two watches with one prefix, the overtaken one ends with 4 and names th
   for (const path of paths) createAppDatabase(path);
   const first = await WatchProcess.start([paths[0]!, ...destination.words]);
   await first.waitForUploads(1);
-  const second = await WatchProcess.start([paths[1]!, ...destination.words]);
+  // As on another machine: on one machine, the second watch sees the first and refuses to start.
+  const elsewhere = { env: { XDG_RUNTIME_DIR: tempFolder("elsewhere") } };
+  const second = await WatchProcess.start([paths[1]!, ...destination.words], elsewhere);
   await second.waitForUploads(1);
   const connection = new Database(paths[0]!);
   connection.run("INSERT INTO counter VALUES (1, 0)");
