@@ -59,6 +59,12 @@ describe("a database that SQLite cannot check here", () => {
     expect(check.status).toMatch(/^(partial|not_checked)$/);
     const verified = await runWalrust(["verify", "app", "--restore", ...words]);
     expect([verified.exitCode, verified.stdout]).toEqual([1, expect.stringContaining("WARNING not-checked")]);
+    expect(verified.stdout.match(/→ `walrust restore app -o COPY`/g)).toHaveLength(1);
+    const all = await runWalrust(["verify", "--all", ...words]);
+    expect([all.exitCode, all.stdout.split("\n")[0]]).toEqual([
+      0,
+      expect.stringMatching(/^app: ok \(\d+ object/),
+    ]);
   });
 
   test("snapshot and watch report it once, when they first see the database", async () => {
