@@ -76,6 +76,8 @@ export interface LastCapture {
   readonly mayAttach: boolean;
   /** Whether the database was attached before. */
   readonly wasAttached: boolean;
+  /** Whether the database is set aside, because it cannot be watched. */
+  readonly isSetAside: boolean;
   /** Whether captures are stopped because the spool is full. */
   readonly isSpoolFull: boolean;
 }
@@ -332,10 +334,11 @@ export class Attachment {
    * store. Where the database cannot be attached, only what was captured before is left to send.
    * @returns what went wrong, in order
    */
-  async takeLast({ mayAttach, wasAttached, isSpoolFull }: LastCapture): Promise<unknown[]> {
+  async takeLast(last: LastCapture): Promise<unknown[]> {
+    const { mayAttach, isSpoolFull } = last;
     const failures: unknown[] = [];
     try {
-      if (mayAttach) await this.#onceFree(() => this.#attachForLast(wasAttached));
+      if (mayAttach) await this.#onceFree(() => this.#attachForLast(last));
     } catch (error) {
       failures.push(this.#uncaptured(error));
     }
@@ -379,14 +382,20 @@ export class Attachment {
     return error;
   }
 
-  /** Attaches a database once more whose files were replaced, or whose state was deleted, a moment ago. */
-  async #attachForLast(wasAttached: boolean): Promise<void> {
+  /**
+   * Attaches a database once more whose files were replaced, or whose state was deleted, a moment ago, and a
+   * database whose first attach the end of the watch has cut off.
+   */
+  async #attachForLast({ wasAttached, isSetAside }: LastCapture): Promise<void> {
     const live = this.#live;
     const { closing } = this.context;
-    const reason = live === null ? "it was not attached" : lostFilesReasonOrNull(live, true, true);
-    const isKnown = live !== null || wasAttached;
-    if (reason === null || !isKnown || closing.isClosed || !existsSync(this.target.path)) return;
-    if (live !== null) this.#captureMoved(live);
+    let reason = wasAttached ? "it was not attached" : null;
+    if (live !== null) {
+      reason = lostFilesReasonOrNull(live, true, true);
+      if (reason === null) return;
+      this.#captureMoved(live);
+    } else if (!wasAttached && isSetAside) return;
+    if (closing.isClosed || !existsSync(this.target.path)) return;
     this.detach();
     await this.attach(reason, closing.signal);
   }

@@ -133,6 +133,14 @@ export class Fleet {
     return this.#deleted.check(live, context);
   }
 
+  /** Takes databases that came just before the end: only `drain` captures them. */
+  takeLate(targets: readonly WatchTarget[]): void {
+    const known = new Set(this.#watchers.map(({ target }) => target.path));
+    const names = new Set(this.#watchers.map(({ name }) => name));
+    const late = targets.filter(({ path, name }) => !known.has(path) && !names.has(name));
+    for (const target of late) this.#watchers.push(new Watcher(target, this.context));
+  }
+
   /** Starts watchers for databases whose path and name are free; the others wait until both are. */
   #take(targets: readonly WatchTarget[]): void {
     const paths = new Set(this.#watchers.map(({ target }) => target.path));

@@ -10,7 +10,7 @@ import type { OpenWalEvents } from "../../database/wal/wal-events.ts";
 import type { Discover, Discovered } from "../../discovery/discovered.ts";
 import { RepeatedDiscovery } from "../../discovery/repeated-discovery.ts";
 import type { Env } from "../../env.ts";
-import type { Condition } from "../../errors.ts";
+import { type Condition, errorMessage } from "../../errors.ts";
 import type { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { OutageProbe } from "../../storage/guard/outage-probe.ts";
@@ -46,6 +46,8 @@ const BUDGET_INTERVAL_MS = 2_000;
  * move.
  */
 const SLICE_MS = 10;
+/** A discovery at the end takes no more than this from the time that a service manager leaves. */
+const LATE_DISCOVERY_MS = 1_000;
 /** Between two questions whether a blocking checkpoint of the application waits for a pin. */
 const YIELD_INTERVAL_MS = 120;
 
@@ -165,6 +167,7 @@ export async function watch(
     fleet.accept(first);
     control.refresh();
     await loop(fleet, beside, input, context);
+    if (signal.aborted) await takeLate(fleet, input, env);
     await fleet.drain();
   } finally {
     wakeUps.close();
@@ -200,6 +203,16 @@ function runningWatch(
       acceptNow(fleet, beside, context, discovered, true);
     },
   };
+}
+
+/** Takes databases that were created since the last discovery, so that the drain captures them, too. */
+async function takeLate(fleet: Fleet, { discover }: Pick<WatchInput, "discover">, env: Env): Promise<void> {
+  const found = new AbortController();
+  const late = discover()
+    .then(({ targets }) => fleet.takeLate(targets))
+    .catch((error: unknown) => env.log.warn(`cannot discover databases: ${errorMessage(error)}`))
+    .finally(() => found.abort());
+  await Promise.race([late, env.sleep(LATE_DISCOVERY_MS, found.signal)]);
 }
 
 /** Takes the databases of a discovery that was not the loop's. @param isAnew as `Fleet.accept` */

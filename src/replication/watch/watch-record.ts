@@ -11,7 +11,7 @@ import type { Snapshots } from "../upkeep/snapshots.ts";
 import type { UpkeepSchedule } from "../upkeep/upkeep-schedule.ts";
 import type { ChainHold } from "../upload/spool-merge.ts";
 import { UploadHistory } from "../upload/upload-history.ts";
-import type { Attachment } from "./attachment.ts";
+import type { Attachment, LastCapture } from "./attachment.ts";
 import type { FilesVerdict, JobKind, LookFacts, Phase, SeenFacts } from "./plan-look.ts";
 import type { SetAside } from "./set-aside.ts";
 import type { WatcherHealth } from "./watcher-health.ts";
@@ -187,6 +187,11 @@ export class WatchRecord implements ChainHold {
   /** Why the database is set aside, or null. */
   get refused(): WalrustError | null {
     return this.setAside?.error ?? null;
+  }
+
+  /** The circumstances of the last capture. */
+  lastCapture(mayAttach: boolean, wasAttached: boolean): LastCapture {
+    return { mayAttach, wasAttached, isSetAside: this.refused !== null, isSpoolFull: this.isSpoolFull };
   }
 
   /** Why replication stopped, or why a named database is set aside: alone it keeps no watch running. */

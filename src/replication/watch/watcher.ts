@@ -474,7 +474,7 @@ export class Watcher {
   #startLastCapture(mayAttach: boolean): void {
     const record = this.#record;
     record.isLastCaptureTaken = true;
-    const last = { mayAttach, wasAttached: this.#health.wasAttached, isSpoolFull: record.isSpoolFull };
+    const last = record.lastCapture(mayAttach, this.#health.wasAttached);
     void this.#startJob("blocking", async () => {
       const failures = await this.#attachment.takeLast(last);
       const { isClosed } = this.context.closing;

@@ -58,6 +58,24 @@ describe("a fleet", () => {
     await app.close();
   });
 
+  test("that ends at once has captured databases that still waited for their first attach", async () => {
+    const many = await tenants(tempFolder("many"), ...Array.from({ length: 40 }, (_, i) => `t${i}`));
+    const store = new MemoryStore();
+    const run = new FleetRun(many, store);
+    expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
+    for (const { path, name } of many) await expectSame(store, path, name);
+  });
+
+  test("captures a database that is created just before the end", async () => {
+    const [one, two] = [await tenant("one"), await tenant("two")];
+    const store = new MemoryStore();
+    const run = new FleetRun([one], store);
+    await run.uploaded(1, "one");
+    run.present = [one, two];
+    expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
+    await expectSame(store, two.path, "two");
+  });
+
   test("removes a database after its last commit, and releases its lock and its name", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const store = new MemoryStore();

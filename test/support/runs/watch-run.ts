@@ -101,6 +101,7 @@ export class WatchRun {
     const config = configWith(change, CAPTURES_ONLY);
     this.#config = config;
     const emit = (event: WatchEvent): void => void this.events.push(event);
+    const first = configured({ targets, unwatchable }, config);
     const input = {
       store,
       puts: NO_LIMIT,
@@ -119,9 +120,11 @@ export class WatchRun {
         this.#running = running;
       },
       ...more,
-      discover: async () => configured(await discover(), config),
+      discover: async () => {
+        const isEnd = discover === NEVER && this.#aborter.signal.aborted;
+        return isEnd ? first : configured(await discover(), config);
+      },
     };
-    const first = configured({ targets, unwatchable }, config);
     this.done = watch(first, input, this.#aborter.signal).finally(() => {
       this.isDone = true;
     });
