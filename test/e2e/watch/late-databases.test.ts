@@ -5,6 +5,7 @@
 import { expect, test } from "bun:test";
 import { copyFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
+import { mustWalrust } from "../../support/processes/binary.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { tenants } from "../../support/runs/fleet-run.ts";
 import { fileDestination, s3Destination, sharedGateway } from "../../support/servers/destinations.ts";
@@ -37,6 +38,20 @@ test("watch shows a named database that is missing, and replicates it once it is
   expect((await health())[1]).toMatchObject({ late: { status: "syncing", health: "healthy" } });
   expect(watch.stderr.split("watched as soon as it exists").length).toBe(2);
   expect(await watch.stop()).toBe(0);
+}, 30_000);
+
+test("the end of watch captures a database that a glob has not found yet", async () => {
+  const folder = tempFolder("new");
+  const [, two] = await tenants(folder, "one", "two");
+  renameSync(two!.path, `${two!.path}.new`);
+  const { words } = fileDestination();
+  const watch = await WatchProcess.start([join(folder, "*/app.db"), ...words]);
+  await watch.waitForUploads(1);
+  renameSync(`${two!.path}.new`, two!.path);
+  expect(await watch.stop()).toBe(0);
+  expect(watch.eventsOf("watching").map(({ database }) => database)).toEqual(["one/app", "two/app"]);
+  const output = join(folder, "restored.db");
+  await mustWalrust(["restore", "two/app", "-o", output, ...words]);
 }, 30_000);
 
 testWith("versitygw")(
