@@ -21,7 +21,11 @@ export interface Captured {
   readonly paths: StateFolder;
   /** The persisted position; null until the first snapshot is in the spool. */
   state: DatabaseState | null;
-  /** The bucket did not answer at the attach, so it is checked before the first upload. */
+  /**
+   * The bucket did not answer at the attach, or a power cut may have torn the state. So the bucket is checked
+   * before the first upload, and also when nothing waits: what the state calls uploaded may be missing,
+   * because captured files that a power cut took wait for no upload.
+   */
   isBucketUnchecked?: boolean;
   /** Nor has the bucket confirmed the state, which was copied here. */
   isUnconfirmedCopy?: boolean;

@@ -61,6 +61,15 @@ export function nextOfLane(live: Pick<Captured, "pending">, lane: UploadLane): S
   return isEarly ? undefined : snapshot;
 }
 
+/** Whether a file waits for its upload, or the bucket for its check. */
+export function isUploadDue({ pending, isBucketUnchecked }: Captured): boolean {
+  return pending.length > 0 || isBucketUnchecked === true;
+}
+
+function isLaneDue(live: Captured, lane: UploadLane): boolean {
+  return nextOfLane(live, lane) !== undefined || (lane === "links" && live.isBucketUnchecked === true);
+}
+
 /**
  * Sends the pending files of a lane until none is left.
  * @throws WalrustError with a storage code when the store refuses after all retries; code "foreign-writer"
@@ -85,7 +94,7 @@ export async function uploadPending(
 ): Promise<UploadOutcome> {
   const { store, env, keepsSent } = context;
   const history = context.history ?? new UploadHistory();
-  if (live.isBucketUnchecked === true && nextOfLane(live, lane) !== undefined) {
+  if (live.isBucketUnchecked === true && isLaneDue(live, lane)) {
     const reason = await contradictionOrNull(live, store);
     if (reason !== null) return { kind: "adopt", reason };
     live.isBucketUnchecked = false;
@@ -324,7 +333,7 @@ export class UploadLanes {
    * @returns the runs that were started
    */
   startDue(live: Captured, nowMs: number): readonly Promise<LaneOutcome>[] {
-    if (live.pending.length === 0) return NONE;
+    if (!isUploadDue(live)) return NONE;
     const { liftCount = 0 } = this.breaker ?? {};
     if (liftCount !== this.#liftCount) this.#backoff = null;
     this.#liftCount = liftCount;
@@ -339,9 +348,9 @@ export class UploadLanes {
     return NONE;
   }
 
-  /** Whether a pending file waits for the start of a run. */
+  /** Whether a pending file, or the check of the bucket, waits for the start of a run. */
   isWaiting(live: Captured): boolean {
-    return LANES.some((lane) => this.#runs[lane] === null && nextOfLane(live, lane) !== undefined);
+    return LANES.some((lane) => this.#runs[lane] === null && isLaneDue(live, lane));
   }
 
   /** Whether a link of the chain may be on its way: then no merge may take it in. */
@@ -363,7 +372,7 @@ export class UploadLanes {
     const isTrial = this.breaker?.state === "half-open";
     const started: Promise<LaneOutcome>[] = [];
     for (const lane of LANES) {
-      if (this.#runs[lane] !== null || nextOfLane(live, lane) === undefined) continue;
+      if (this.#runs[lane] !== null || !isLaneDue(live, lane)) continue;
       const run = this.#run(live, lane).finally(() => {
         this.#runs[lane] = null;
       });

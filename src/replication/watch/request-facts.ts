@@ -32,7 +32,7 @@ export function gatherRequestFacts(
     isLeaving: record.phase !== "watching",
     hidden: health.hidden,
     isSpoolFull: record.isSpoolFull,
-    isSettled: state !== null && !record.isChainHeld,
+    isSettled: state !== null && !record.isChainHeld && live?.isBucketUnchecked !== true,
     uploadedTxid: live === null || state === null ? 0 : uploadedTxidOf(state.txid, live.pending),
     whole,
     generation,

@@ -11,6 +11,7 @@ import type { Snapshots } from "../upkeep/snapshots.ts";
 import type { UpkeepSchedule } from "../upkeep/upkeep-schedule.ts";
 import type { ChainHold } from "../upload/spool-merge.ts";
 import { UploadHistory } from "../upload/upload-history.ts";
+import { isUploadDue } from "../upload/uploader.ts";
 import type { Attachment, LastCapture } from "./attachment.ts";
 import type { FilesVerdict, JobKind, LookFacts, Phase, SeenFacts } from "./plan-look.ts";
 import type { SetAside } from "./set-aside.ts";
@@ -250,13 +251,13 @@ export function paceOf(
   const isSound =
     attachment.live !== null && attachment.anchorReason === null && attachment.adoptReason === null;
   const isWhole = isSound && !record.hasFailed && !record.isFileAbsent && !record.isSpoolFull;
-  const isAtRest = phase === "watching" && job === "none" && !isUploadDue(attachment, work);
+  const isAtRest = phase === "watching" && job === "none" && !isUploadWaiting(attachment, work);
   if (!isWhole || !isAtRest || !health.isCalm || snapshots.isRequested || isRequested) return "busy";
   return nowMs - lastCaptureMs < ACTIVE_MS ? "active" : "idle";
 }
 
-function isUploadDue({ captured }: Attachment, work: Pick<Work, "isWaiting"> | null): boolean {
-  if (captured === null || captured.pending.length === 0) return false;
+function isUploadWaiting({ captured }: Attachment, work: Pick<Work, "isWaiting"> | null): boolean {
+  if (captured === null || !isUploadDue(captured)) return false;
   return work?.isWaiting(captured) !== false;
 }
 

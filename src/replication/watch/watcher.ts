@@ -26,7 +26,7 @@ import { Snapshots } from "../upkeep/snapshots.ts";
 import { pruneSpool } from "../upkeep/upkeep.ts";
 import { UpkeepSchedule } from "../upkeep/upkeep-schedule.ts";
 import { mergeBesideWriters } from "../upload/long-merge.ts";
-import type { LaneOutcome } from "../upload/uploader.ts";
+import { isUploadDue, type LaneOutcome } from "../upload/uploader.ts";
 import { Attachment } from "./attachment.ts";
 import { deriveContext } from "./own-context.ts";
 import { type JobKind, type LookAction, planLook, planSeen } from "./plan-look.ts";
@@ -246,7 +246,7 @@ export class Watcher {
 
   #send(nowMs: number, isLastChance: boolean): void {
     const { captured } = this.#attachment;
-    if (captured === null || captured.pending.length === 0) return;
+    if (captured === null || !isUploadDue(captured)) return;
     const { lanes, sending } = this.#working();
     const runs = isLastChance ? lanes.start(captured) : lanes.startDue(captured, nowMs);
     for (const run of runs) {

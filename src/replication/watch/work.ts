@@ -8,7 +8,7 @@ import type { Captured, LiveDatabase } from "../capture/live-database.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { Snapshots } from "../upkeep/snapshots.ts";
 import { Upkeep } from "../upkeep/upkeep.ts";
-import { UploadLanes } from "../upload/uploader.ts";
+import { isUploadDue, UploadLanes } from "../upload/uploader.ts";
 import type { WatchRecord } from "./watch-record.ts";
 
 /** The uploads and the upkeep of one database while there is something to do. */
@@ -37,7 +37,7 @@ export class Work {
    * the end.
    */
   isWaiting(live: Captured): boolean {
-    return live.pending.length > 0 && (!this.#hasCache || this.lanes.isWaiting(live));
+    return isUploadDue(live) && (!this.#hasCache || this.lanes.isWaiting(live));
   }
 
   /** Whether nothing is under way. */

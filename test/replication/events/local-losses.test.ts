@@ -6,7 +6,9 @@ import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { imageOf } from "../../support/oracles/database-image.ts";
+import { newestImage } from "../../support/oracles/history-oracle.ts";
 import { restoredImage } from "../../support/oracles/restored-image.ts";
+import { askForSync } from "../../support/runs/watch-requests.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
@@ -102,5 +104,31 @@ test("a state folder that is gone with a waiting capture is made anew, and the w
   await run.until("recovered", () => run.status().failure === null);
   expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
   expect(Buffer.compare(await restoredImage(store, "app"), imageOf(path))).toBe(0);
+  await app.close();
+});
+
+// Seeds 2046 and 9888 of the simulator: nothing waited, so nothing compared the bucket before the next
+// commit.
+test("captured files that are lost while the bucket does not answer are missed by a sync", async () => {
+  const { path, app } = await newDatabase();
+  const store = new FaultyStore(new MemoryStore());
+  const first = await new WatchRun([targetOf(path)], store, { sync: { shutdownTimeoutMs: 50 } }).watching();
+  await first.uploaded(1);
+  store.before = () => {
+    throw unreachable();
+  };
+  await app.must("INSERT INTO t(v) VALUES ('captured')");
+  await first.until("the capture", () => first.status().txid === 2);
+  expect((await first.stop()).undrained).toEqual(["app"]);
+  const { spoolFolder } = targetOf(path).paths;
+  for (const name of readdirSync(spoolFolder)) rmSync(join(spoolFolder, name), { recursive: true });
+
+  const second = await new WatchRun([targetOf(path)], store).watching();
+  expect(second.isSaid("cannot check the bucket yet")).toBe(true);
+  expect((await askForSync(store, 300))[0]).toMatchObject({ outcome: "behind" });
+  store.before = () => {};
+  expect((await askForSync(store, 10_000))[0]).toMatchObject({ outcome: "synced" });
+  expect(Buffer.compare(await newestImage(store.inner, "app"), imageOf(path))).toBe(0);
+  await second.stop();
   await app.close();
 });
