@@ -27,6 +27,9 @@ export interface SyncAnswer {
   readonly databases: readonly SyncedDatabase[];
 }
 
+/** How long a sync of all databases waits for those that were created a moment ago. */
+const DISCOVERY_MS_MAX = 2_000;
+
 /** Has the watch take what is there now. */
 export interface Renewals {
   /** Finds the databases that are present. */
@@ -120,9 +123,16 @@ export class WatchControl {
   async #sync({ names, destination, timeoutMs = SYNC_MS }: WatchRequest): Promise<SyncAnswer> {
     const { url, location } = this.context.store;
     if (destination !== undefined && destination !== location) return { destination: url, databases: [] };
-    // A database that was created a moment ago is one of all.
-    if (names === undefined) await this.renewals.discover();
+    if (names === undefined) await this.#discover(timeoutMs);
     return { destination: url, databases: await this.fleet.sync(names ?? null, timeoutMs) };
+  }
+
+  /** A database that was created a moment ago is one of all. A folder that hangs does not hold up a sync. */
+  async #discover(timeoutMs: number): Promise<void> {
+    const { env } = this.context;
+    const found = new AbortController();
+    const discovery = this.renewals.discover().finally(() => found.abort());
+    await Promise.race([discovery, env.sleep(Math.min(timeoutMs, DISCOVERY_MS_MAX), found.signal)]);
   }
 
   async #answer(request: ControlRequest): Promise<unknown> {

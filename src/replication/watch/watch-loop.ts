@@ -154,7 +154,9 @@ export async function watch(
   const fleet: Fleet = new Fleet(context);
   const report = new WatchReport(fleet, context);
   const discoverNow = async (): Promise<void> => acceptNow(fleet, beside, context, await input.discover());
-  const renewals = { discover: discoverNow, reload: input.onReload };
+  // A named database is tried again and again: there is nothing to discover.
+  const discover = async (): Promise<void> => (input.isNamedOnly ? undefined : discoverNow());
+  const renewals = { discover, reload: input.onReload };
   const control = new WatchControl(fleet, report, context, input.runtimeFolders, renewals);
   const probe = new CreateOnlyProbe(store, env);
   const backlog = new Backlog(storeConditions, input.puts);
