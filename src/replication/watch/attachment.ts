@@ -35,6 +35,7 @@ import type { WalPoller } from "../capture/wal-poller.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import type { Snapshots } from "../upkeep/snapshots.ts";
 import type { FilesVerdict } from "./plan-look.ts";
+import { NO_PROGRESS, type Progress, progressOf } from "./watch-status.ts";
 
 /** An attach that waits longer than this for its store makes room for another. */
 const ATTACH_PATIENCE_MS = 2_000;
@@ -92,6 +93,8 @@ export class Attachment {
   #anchorDue: DueAnchor | null = null;
   #adoptReason: string | null = null;
   #hasBegun = false;
+  /** The progress at the last detach; null before it. */
+  #last: Progress | null = null;
 
   constructor(
     readonly target: AttachTarget,
@@ -113,6 +116,21 @@ export class Attachment {
   /** The captures that uploads send: of the attached database, or of a database that is gone. */
   get captured(): Captured | null {
     return this.#live ?? this.#detached;
+  }
+
+  /** Whether the database was attached before. */
+  get wasAttached(): boolean {
+    return this.#last !== null;
+  }
+
+  /**
+   * How far the history is captured and uploaded; while detached, as it was last known. A state that was
+   * given up for the bucket's has the TXID that the due anchor follows.
+   */
+  get progress(): Progress {
+    const last = this.#last ?? NO_PROGRESS;
+    const { captured } = this;
+    return captured === null ? last : progressOf(captured, last, this.#anchorDue?.before.txid);
   }
 
   /** Whether captured files wait for their upload. */
@@ -183,6 +201,7 @@ export class Attachment {
   /** Releases the database. An upload that sends one of its files finds it again after the next attach. */
   detach(): void {
     const live = this.#live;
+    if (this.captured !== null) this.#last = this.progress;
     this.#knownFiles = live?.pin.knownFiles() ?? this.#knownFiles;
     live?.log?.settle();
     live?.pin.close();

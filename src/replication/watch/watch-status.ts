@@ -6,6 +6,7 @@ import { closeSync, readSync } from "node:fs";
 import type { Condition } from "../../errors.ts";
 import { isChainLink } from "../../format/chain.ts";
 import { decodeLtxHeader, LTX_HEADER_SIZE } from "../../format/ltx.ts";
+import type { Txid } from "../../format/types.ts";
 import { openOwn } from "../../local/own-file.ts";
 import { type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
 import { readState } from "../../local/state.ts";
@@ -93,10 +94,14 @@ export function recordedProgress({ folder, statePath }: Pick<StateFolder, "folde
   return { ...NO_PROGRESS, txid, snapshotTimeMs: snapshot?.timeMs ?? null };
 }
 
-/** The progress of an attached database. @param last its progress before the attach */
-export function progressOf(captured: Captured, last: Progress): Progress {
+/**
+ * The progress of an attached database.
+ * @param last its progress before the attach
+ * @param continuedTxid the TXID after which the history continues, where there is no state yet
+ */
+export function progressOf(captured: Captured, last: Progress, continuedTxid: Txid | 0 = 0): Progress {
   const { state, pending, acknowledged } = captured;
-  const txid = state?.txid ?? 0;
+  const txid = state?.txid ?? continuedTxid;
   let pendingBytes = 0;
   for (const { sizeBytes } of pending) pendingBytes += sizeBytes;
   return {

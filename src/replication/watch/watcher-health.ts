@@ -14,14 +14,7 @@ import type { Snapshots } from "../upkeep/snapshots.ts";
 import type { CircuitOutages } from "./own-context.ts";
 import { slowAttachError } from "./set-aside.ts";
 import { ATTACH_MS_MAX, type WatchRecord } from "./watch-record.ts";
-import {
-  type DatabaseStatus,
-  NO_PROGRESS,
-  OldestPending,
-  type Progress,
-  progressOf,
-  recordedProgress,
-} from "./watch-status.ts";
+import { type DatabaseStatus, OldestPending, recordedProgress } from "./watch-status.ts";
 
 /** The longest wait for an application that holds its database. */
 const APPLICATION_WAIT_MS_MAX = 5_000;
@@ -54,7 +47,6 @@ export class WatcherHealth {
   #backoff: Backoff | null = null;
   #blockage: Blockage | null = null;
   #liftCount = 0;
-  #last: Progress | null = null;
   #oldest: OldestPending | null = null;
 
   constructor(
@@ -93,11 +85,6 @@ export class WatcherHealth {
   /** Whether the circuit had opened, and is closed again. */
   get isCircuitBack(): boolean {
     return this.outages?.hasOpened === true && this.circuit === "closed";
-  }
-
-  /** Whether the database was attached before. */
-  get wasAttached(): boolean {
-    return this.#last !== null;
   }
 
   // Failures
@@ -232,17 +219,6 @@ export class WatcherHealth {
 
   // Status
 
-  /** How far the history is captured and uploaded; while detached, as it was last known. */
-  progress(captured: Captured | null): Progress {
-    const last = this.#last ?? NO_PROGRESS;
-    return captured === null ? last : progressOf(captured, last);
-  }
-
-  /** The database is about to be detached. */
-  remember(captured: Captured | null): void {
-    if (captured !== null) this.#last = this.progress(captured);
-  }
-
   /** The status of the database now. */
   status(record: Readonly<WatchRecord>, snapshots: Pick<Snapshots, "nextTimeMs">): DatabaseStatus {
     const { target, attachment, stopped, refused } = record;
@@ -252,7 +228,9 @@ export class WatcherHealth {
       database: target.name,
       path: target.path,
       state: this.#stateOf(record, failure),
-      ...((captured ?? this.#last) === null ? recordedProgress(target.paths) : this.progress(captured)),
+      ...(captured === null && !attachment.wasAttached
+        ? recordedProgress(target.paths)
+        : attachment.progress),
       retryCount: this.breaker?.retryCount ?? 0,
       nextSnapshotTimeMs: live === null ? null : snapshots.nextTimeMs(),
       lagMs: Math.round(Math.max(0, this.#lagMs(captured))),
@@ -269,7 +247,8 @@ export class WatcherHealth {
     if (record.stopped !== null) return "stopped";
     if (record.isSpoolFull) return "paused";
     if (failure !== null) return "failing";
-    return record.attachment.hasBegun || this.wasAttached ? "watching" : "starting";
+    const { hasBegun, wasAttached } = record.attachment;
+    return hasBegun || wasAttached ? "watching" : "starting";
   }
 
   /** How far the bucket is behind the captures while nothing fails; 0 when something fails. */

@@ -94,7 +94,7 @@ export class Watcher {
 
   /** Captured files that are not in the bucket. */
   get pendingCount(): number {
-    return this.#health.progress(this.#attachment.captured).pendingCount;
+    return this.#attachment.progress.pendingCount;
   }
 
   get uploadLagMs(): number {
@@ -305,7 +305,7 @@ export class Watcher {
   #attachDue(): void {
     const { refused, isDiscovered } = this.#record;
     // A glob's find is judged until it was attached once, a named database at start and while set aside.
-    this.#startAttach(refused !== null || (isDiscovered && !this.#health.wasAttached));
+    this.#startAttach(refused !== null || (isDiscovered && !this.#attachment.wasAttached));
   }
 
   /** @param isJudged whether a failure may set the database aside, or stop it */
@@ -339,7 +339,7 @@ export class Watcher {
     if (record.isFileAbsent) return this.context.env.log.debug(reason, { database: this.name });
     this.context.env.log.warn(`${reason}${staleText(this.live)}; pinning again`, { database: this.name });
     record.setAside = null;
-    this.#detach();
+    this.#attachment.detach();
     void this.#startJob("blocking", () => this.#attach(reason));
   }
 
@@ -348,11 +348,6 @@ export class Watcher {
     await this.#work?.uploadsDone();
     await this.#attachment.adopt();
     this.#healIfDrained();
-  }
-
-  #detach(): void {
-    this.#health.remember(this.#attachment.captured);
-    this.#attachment.detach();
   }
 
   // Failures
@@ -365,7 +360,7 @@ export class Watcher {
   /** The database cannot be watched yet. */
   #refuse(failure: WalrustError): void {
     // The attach may have got as far as the pin, and the next attempt takes its own.
-    this.#detach();
+    this.#attachment.detach();
     if (!this.#record.isDiscovered) this.#health.refused(failure);
     this.#aside().begin(failure);
   }
@@ -414,8 +409,8 @@ export class Watcher {
     emit({ event: "stopped", database: this.name, code: failure.code, message: failure.message });
     this.#health.blocked(failure);
     // A job that reads the database has to end before the pin goes.
-    if (this.#running !== null) void this.#running.then(() => this.#detach());
-    else this.#detach();
+    if (this.#running !== null) void this.#running.then(() => this.#attachment.detach());
+    else this.#attachment.detach();
   }
 
   get requestFacts(): RequestFacts {
@@ -474,7 +469,7 @@ export class Watcher {
   #startLastCapture(mayAttach: boolean): void {
     const record = this.#record;
     record.isLastCaptureTaken = true;
-    const last = record.lastCapture(mayAttach, this.#health.wasAttached);
+    const last = record.lastCapture(mayAttach, this.#attachment.wasAttached);
     void this.#startJob("blocking", async () => {
       const failures = await this.#attachment.takeLast(last);
       const { isClosed } = this.context.closing;
@@ -495,6 +490,6 @@ export class Watcher {
     await this.#work?.uploadsDone();
     await this.#work?.upkeep.done();
     await this.#running;
-    this.#detach();
+    this.#attachment.detach();
   }
 }

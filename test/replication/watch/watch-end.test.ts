@@ -55,6 +55,25 @@ test("with a deleted state folder: the watch captures the commits since", async 
   await expectCaptured(store, path);
 });
 
+// The simulator's seed 198: the last attach began with a detach that forgot the TXIDs.
+test("with a deleted state folder: the status keeps its TXIDs while the history is adopted", async () => {
+  const { path, app, store, run } = await watched();
+  const before = run.status();
+  rmSync(targetOf(path).paths.folder, { recursive: true });
+  await app.must("INSERT INTO t(v) VALUES ('last')");
+  const seen: [txid: number, uploadedTxid: number][] = [];
+  const list = store.list.bind(store);
+  store.list = (...parameters) => {
+    const { txid, uploadedTxid } = run.status();
+    seen.push([txid, uploadedTxid]);
+    return list(...parameters);
+  };
+  await run.stop();
+  expect(before.uploadedTxid).toBeGreaterThan(0);
+  expect(seen.length).toBeGreaterThan(0);
+  for (const one of seen) expect(one).toEqual([before.txid, before.uploadedTxid]);
+});
+
 test("with another file at the path: the watch captures the file", async () => {
   const { path, app, store, run } = await watched();
   const from = await otherFile(3);
