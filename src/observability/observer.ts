@@ -7,17 +7,14 @@
 import { hostname } from "node:os";
 import type { Config } from "../config/config.ts";
 import type { Env } from "../env.ts";
-import { type Condition, errorMessage } from "../errors.ts";
+import { errorMessage } from "../errors.ts";
 import type { WatchEvent } from "../replication/context/watch-events.ts";
 import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
 import type { DashboardDocument } from "./dashboard/dashboard-document.ts";
 import type { DashboardSource } from "./dashboard-source.ts";
-import { type HealthReport, healthReport } from "./health.ts";
 import { Heartbeat } from "./heartbeat.ts";
-import { metricFamilies } from "./metrics.ts";
-import { acceptedFormat, metricsParts } from "./prometheus.ts";
-import { LastingStatusServer, type MetricsPage } from "./status-server.ts";
-import { Tally } from "./tally.ts";
+import { ObservedPages, type PagesSource } from "./observed-pages.ts";
+import { LastingStatusServer } from "./status-server.ts";
 import { Webhooks } from "./webhooks.ts";
 
 /** Time for the notices that wait at the end. */
@@ -27,11 +24,7 @@ const CLOSE_TIMEOUT_MS = 2_000;
 export type ObservabilityConfig = Pick<Config, "metrics" | "heartbeat" | "webhooks">;
 
 /** The watch to observe. */
-export interface ObservedSource {
-  /** The databases at this moment. */
-  statuses(): readonly DatabaseStatus[];
-  /** Conditions of the store that all databases share. */
-  storeConditions(): readonly Condition[];
+export interface ObservedSource extends PagesSource {
   /** The writer id of a database, or null while it is unknown; for the body of webhooks. */
   writerOf(database: string): string | null;
 }
@@ -61,7 +54,7 @@ export function startObservability(
 }
 
 class ProcessObserver implements Observer {
-  readonly #tally: Tally;
+  readonly #pages: ObservedPages;
   readonly #webhooks: Webhooks;
   readonly #heartbeat: Heartbeat | null;
   readonly #server: LastingStatusServer | null;
@@ -74,11 +67,11 @@ class ProcessObserver implements Observer {
 
   constructor(
     { metrics, heartbeat, webhooks }: ObservabilityConfig,
-    readonly source: ObservedSource,
+    source: ObservedSource,
     readonly env: Env,
-    readonly version: string,
+    version: string,
   ) {
-    this.#tally = new Tally(env, metrics.perDatabase);
+    this.#pages = new ObservedPages(source, env, version, metrics.perDatabase);
     const { signal } = this.#webhooksEnd;
     const context = { hostname: hostname(), version, env, signal };
     const writerOf = (database: string): string | null => source.writerOf(database);
@@ -90,8 +83,8 @@ class ProcessObserver implements Observer {
         ? null
         : new Heartbeat({ ...heartbeat, url }, statuses, env, version, this.#heartbeatEnd.signal);
     const pages = {
-      metrics: (accept: string | null) => this.#metrics(accept),
-      health: () => this.#health(),
+      metrics: (accept: string | null) => this.#pages.metrics(accept),
+      health: () => this.#pages.health(),
       dashboard: () => this.#dashboardDocument(),
     };
     this.#server = metrics.enabled ? new LastingStatusServer(metrics, pages, env) : null;
@@ -103,7 +96,7 @@ class ProcessObserver implements Observer {
 
   observe(event: WatchEvent): void {
     try {
-      this.#tally.observe(event);
+      this.#pages.observe(event);
       this.#webhooks.observe(event);
     } catch (error) {
       // A mistake of ours must not stop the watch.
@@ -126,42 +119,10 @@ class ProcessObserver implements Observer {
     await Promise.all([this.#webhooks.done(), this.#heartbeat?.done()]);
   }
 
-  #statuses(): readonly DatabaseStatus[] {
-    const statuses = this.source.statuses();
-    this.#tally.forgetOthers(new Set(statuses.map(({ database }) => database)));
-    return statuses;
-  }
-
-  #metrics(accept: string | null): MetricsPage {
-    const format = acceptedFormat(accept);
-    const facts = {
-      tally: this.#tally,
-      version: this.version,
-      storeConditions: this.source.storeConditions(),
-    };
-    const body = metricsParts(metricFamilies(this.#statuses(), facts), format);
-    return { body, contentType: format.contentType };
-  }
-
-  #health(statuses = this.#statuses()): HealthReport {
-    const tally = this.#tally;
-    return healthReport(statuses, {
-      version: this.version,
-      uptimeMs: this.env.monotonicMs() - tally.startedMs,
-      lastUploadTimeMs: tally.lastUploadTimeMs,
-      sinceUploadMs: tally.sinceUploadMs(),
-      failingMs: (database) => tally.failingMs(database),
-      errorsLastHour: (database) => tally.errorsLastHour(database),
-      storeConditions: this.source.storeConditions(),
-    });
-  }
-
   async #dashboardDocument(): Promise<DashboardDocument> {
     this.#dashboard ??= import("./dashboard-source.ts").then(
       (loaded) => new loaded.DashboardSource(this.env),
     );
-    const dashboard = await this.#dashboard;
-    const statuses = this.#statuses();
-    return dashboard.document({ statuses, health: this.#health(statuses), tally: this.#tally });
+    return this.#pages.document(await this.#dashboard);
   }
 }

@@ -3,17 +3,8 @@
  * requests and nothing once the page is closed; a page in the background asks once a minute.
  */
 import type { DashboardDocument } from "../dashboard-document.ts";
+import { DOCUMENT_PATH, POLL_TIMEOUT_MS, pollDelayMs, retryDelayMs } from "../poll-plan.ts";
 import { after } from "./clock.ts";
-
-const PATH = "/dashboard.json";
-const TIMEOUT_MS = 15_000;
-const HIDDEN_MS = 60_000;
-const AGAIN_MS = 5_000;
-
-/** PURE: the wait until the next request. Documents of many databases are asked for less often. */
-export function pollDelayMs(databaseCount: number, isHidden: boolean): number {
-  return isHidden ? HIDDEN_MS : 2_000 + Math.min(8_000, Math.floor(databaseCount / 250) * 1_000);
-}
 
 /** Asks until the page is closed. @param lost gets the reason in words */
 export function poll(take: (document_: DashboardDocument) => void, lost: (reason: string) => void): void {
@@ -39,11 +30,11 @@ async function askOnce(
   lost: (reason: string) => void,
 ): Promise<number> {
   try {
-    const response = await fetch(PATH, {
+    const response = await fetch(DOCUMENT_PATH, {
       cache: "no-store",
       credentials: "omit",
       redirect: "error",
-      signal: AbortSignal.timeout(TIMEOUT_MS),
+      signal: AbortSignal.timeout(POLL_TIMEOUT_MS),
     });
     if (!response.ok) throw new Error(`walrust answered ${response.status}`);
     const document_ = (await response.json()) as DashboardDocument;
@@ -51,6 +42,6 @@ async function askOnce(
     return pollDelayMs(document_.databases.length, document.hidden);
   } catch (error) {
     lost(error instanceof TypeError ? "walrust does not answer" : String((error as Error).message));
-    return document.hidden ? HIDDEN_MS : AGAIN_MS;
+    return retryDelayMs(document.hidden);
   }
 }
