@@ -21,6 +21,7 @@
  *   --end stop|kill     load: SIGTERM after the last commit, or SIGKILL under load
  *   --verify N|all      load: databases to restore and compare at the end
  *   --user NAME         load: run the tools as this user; needs root
+ *   --observed          load: poll walrust's dashboard, metrics, health and status, and judge the answers
  *   --line-rate N       upload rate of the line in bytes a second; 0 is no limit
  *   --commits N         lag, commit: number of commits
  *   --rounds N          large: number of rounds
@@ -29,8 +30,8 @@
  *   --binary PATH       measure this walrust instead of a fresh build
  *   --json FILE         append a JSON line for the machine and one for every run of a tool
  *
- * Exits with 1 when a process failed or a restored database is wrong; the tables then name the failure.
- * Leaves neither files nor processes behind.
+ * Exits with 1 when a process failed, a restored database is wrong or an observed page breaks a rule; the
+ * tables then name the failure. Leaves neither files nor processes behind.
  */
 import { existsSync } from "node:fs";
 import { appendFile, copyFile } from "node:fs/promises";

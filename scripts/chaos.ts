@@ -9,6 +9,7 @@
  *   --recovery-secs N   fail if a recovery in calm weather takes longer [5]
  *   --binary PATH       run this walrust instead of a fresh build
  *   --keep PATH         keep all files of the lives that failed in this folder
+ *   --observed          poll dashboard, metrics, health and status of each watch, and judge the answers
  *
  * Prints a report as Markdown: the mean time between failures, the seeds that failed with the commands that
  * repeat them, and the faults. Exits with 1 after a failure.
@@ -34,7 +35,7 @@ async function runLife(
   built: string,
   settings: Settings,
 ): Promise<{ result: LifeResult; missing: Machine["missing"] }> {
-  const { databaseCount, keepPath } = settings;
+  const { databaseCount, keepPath, isObserved } = settings;
   const workspace = await Workspace.create("chaos");
   const binary = join(workspace.folder, "walrust");
   const probeFolder = join(workspace.folder, "probe");
@@ -43,9 +44,9 @@ async function runLife(
   try {
     await copyFile(built, binary);
     const store = await startStore(workspace);
-    const replay = replayLine({ ...life, databaseCount });
+    const replay = replayLine({ ...life, databaseCount, isObserved });
     report(`${replay}, before ${store.name}`);
-    const own = { workspace, binary, store, machine, databaseCount, replay, report };
+    const own = { workspace, binary, store, machine, databaseCount, replay, isObserved, report };
     const chaosLife = await ChaosLife.begin(life, own);
     const result = await chaosLife.run();
     if (result.failures.length > 0 && keepPath !== null) {

@@ -11,9 +11,10 @@
  *   --recovery-secs N     fail if a recovery takes longer [5]
  *   --binary PATH         run this walrust instead of a fresh build
  *   --keep PATH           after a failure, keep all files of the run in this folder
+ *   --observed            poll dashboard, metrics, health and status of each watch, and judge the answers
  *
  * Prints a report as Markdown. Exits with 1 when a restore is wrong, a journalled commit is lost, a restart
- * uploads a database in full, a recovery takes too long or a process fails.
+ * uploads a database in full, a recovery takes too long, an observed page breaks a rule or a process fails.
  */
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -31,7 +32,7 @@ const report = (text: string): void => console.error(`drill: ${text}`);
 
 /** Drills each destination in turn. */
 async function drill(workspace: Workspace, binary: string, settings: Settings): Promise<LaneResult[]> {
-  const { seed, killCount, databaseCount, killsPerCheck } = settings;
+  const { seed, killCount, databaseCount, killsPerCheck, isObserved } = settings;
   const databases = planDatabases(seed, databaseCount, 0);
   const writerCount = databases.reduce((sum, { writers }) => sum + writers.length, 0);
   const kills = planKills(seed, killCount, writerCount);
@@ -44,8 +45,10 @@ async function drill(workspace: Workspace, binary: string, settings: Settings): 
   report(`${killCount} kills beside ${writerCount} writers, against a folder and ${store.name}`);
   const results: LaneResult[] = [];
   for (const [index, destination] of destinations.entries()) {
-    const own = { workspace, binary, destination, databases, seed: seed + index, killsPerCheck, report };
-    const result = await new Lane(own).run(kills.slice(index * half, (index + 1) * half));
+    const own = { workspace, binary, destination, databases, seed: seed + index, killsPerCheck };
+    const result = await new Lane({ ...own, isObserved, report }).run(
+      kills.slice(index * half, (index + 1) * half),
+    );
     results.push(result);
     if (result.failures.length > 0) break;
   }

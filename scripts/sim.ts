@@ -29,6 +29,7 @@ class Tally {
   crashes = 0;
   points = 0;
   restores = 0;
+  looks = 0;
 
   add(result: SeedResult): void {
     this.seeds++;
@@ -38,14 +39,15 @@ class Tally {
     this.crashes += result.crashes;
     this.points += result.points;
     this.restores += result.restores;
+    this.looks += result.looks;
   }
 
   get text(): string {
-    const { seeds, failed, operations, crashes, points, restores } = this;
+    const { seeds, failed, operations, crashes, points, restores, looks } = this;
     const each = Math.round(this.durationMs / Math.max(1, seeds));
     return (
       `${seeds} seeds, ${failed} failed; ${operations} operations, ${crashes} crashes, ` +
-      `${points} restorable points, ${restores} restores; ${each} ms a seed`
+      `${points} restorable points, ${restores} restores, ${looks} looks at all pages; ${each} ms a seed`
     );
   }
 }

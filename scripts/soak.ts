@@ -9,9 +9,11 @@
  *   --seed S          seed of the load and of the faults [random]
  *   --binary PATH     run this walrust instead of a fresh build
  *   --json FILE       append a JSON line for each reading and one for the result
+ *   --observed        poll dashboard, metrics, health and status of the watch, and judge the answers
  *
  * Prints the curve and the verdicts as Markdown, with the command that repeats the run. Exits with 1 when a
- * figure grows, a restore is wrong or a process fails. Leaves neither files nor processes behind.
+ * figure grows, a restore is wrong, an observed page breaks a rule or a process fails. Leaves neither files
+ * nor processes behind.
  */
 import { appendFile, copyFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -58,6 +58,7 @@ export function parseSettings(words: readonly string[]): Settings {
         rounds: TEXT,
         increments: TEXT,
         quick: { type: "boolean" },
+        observed: { type: "boolean" },
       },
       case: { type: "string", multiple: true },
     },
@@ -122,6 +123,7 @@ function parseOverrides(values: Values): Overrides {
     commitCount: number("commits", 1),
     rounds: number("rounds", 1),
     incrementCount: number("increments", 1),
+    isObserved: values["observed"] === true ? true : undefined,
   });
 }
 

@@ -36,6 +36,7 @@ export interface Overrides {
   readonly commitCount?: number;
   readonly rounds?: number;
   readonly incrementCount?: number;
+  readonly isObserved?: boolean;
 }
 
 const KB_100 = 100_000;

@@ -35,6 +35,8 @@ export interface LoadSpec extends Link {
   readonly verifyCount: number;
   /** User to run the tools as; null for the user of the benchmark. */
   readonly user: string | null;
+  /** Whether walrust's dashboard, metrics, health and status are polled, and the answers judged. */
+  readonly isObserved: boolean;
 }
 
 /** Isolated commits to one database. */
@@ -81,19 +83,22 @@ export const LOAD: LoadSpec = {
   end: "stop",
   verifyCount: Number.POSITIVE_INFINITY,
   user: null,
+  isObserved: false,
 };
 
 /** A case in words: the title of its table, and the key of its results. */
 export function describeSpec(spec: Spec): string {
   switch (spec.case) {
     case "load": {
-      const { databaseCount, sizeBytes, commitsPerSecond, warmUpMs, durationMs, end, user } = spec;
+      const { databaseCount, sizeBytes, commitsPerSecond, warmUpMs, durationMs, end, user, isObserved } =
+        spec;
       const load = commitsPerSecond === 0 ? "idle" : `${commitsPerSecond} commits/s to each`;
       const ending = end === "kill" ? ", ended by SIGKILL" : "";
       const owner = user === null ? "" : `, as the user ${user}`;
       const time = `${durationMs / 1000} s after ${warmUpMs / 1000} s`;
       const databases = `databases: ${databaseCount} of ${formatSize(sizeBytes)}`;
-      return `${databases}, ${load}, ${time}${describeLink(spec)}${ending}${owner}`;
+      const observed = isObserved ? ", walrust observed" : "";
+      return `${databases}, ${load}, ${time}${describeLink(spec)}${ending}${owner}${observed}`;
     }
     case "lag":
       return `${spec.commitCount} isolated commits${describeLink(spec)}`;

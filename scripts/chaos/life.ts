@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { sizeOfFolder } from "../measure/folders.ts";
 import { planDatabases } from "../measure/journal/planned-databases.ts";
 import { Site } from "../measure/journal/site.ts";
+import { Observations } from "../measure/observed/observations.ts";
 import { sampleProcess } from "../measure/proc.ts";
 import { bucketDestination } from "../measure/storage/destination.ts";
 import { FaultLine } from "../measure/storage/fault-line.ts";
@@ -30,6 +31,8 @@ export interface LifeSurroundings {
   readonly databaseCount: number;
   /** The command that repeats the life. */
   readonly replay: string;
+  /** Whether somebody observes each watch. */
+  readonly isObserved: boolean;
   readonly report: (text: string) => void;
 }
 
@@ -66,6 +69,7 @@ export class ChaosLife {
   readonly #life: Life;
   readonly #line: FaultLine;
   readonly #site: Site;
+  readonly #observations: Observations | null;
   #watch: WatchProcess | null = null;
   #disk: SmallDisk | null = null;
   #isMemoryLimited = false;
@@ -82,18 +86,20 @@ export class ChaosLife {
   readonly #warnings: string[] = [];
 
   private constructor(life: Life, surroundings: LifeSurroundings, line: FaultLine) {
-    const { workspace, binary, machine, store, databaseCount } = surroundings;
+    const { workspace, binary, machine, store, databaseCount, isObserved, report } = surroundings;
     this.#life = life;
     this.#surroundings = surroundings;
     this.#line = line;
     const label = `life-${life.seed}`;
     const nearUrl = `http://127.0.0.1:${store.port}`;
+    this.#observations = isObserved ? new Observations((text) => report(`seed ${life.seed}: ${text}`)) : null;
     this.#site = new Site({
       ...{ workspace, binary, folder: join(workspace.folder, label), sections: SECTIONS },
       destination: bucketDestination(label, machine.urlOf(line.port), nearUrl),
       nearDestination: bucketDestination(label, nearUrl),
       databases: planDatabases(life.seed, databaseCount, VACUUM_SHARE),
       watchEnv: machine.watchEnv,
+      observations: this.#observations,
     });
   }
 
@@ -115,6 +121,7 @@ export class ChaosLife {
       this.#calm();
       this.#line.stop();
     }
+    failures.push(...(this.#observations?.violations ?? []));
     return {
       ...{ seed: this.#life.seed, replay: this.#surroundings.replay, failures },
       livedMs: performance.now() - startMs,
@@ -124,6 +131,7 @@ export class ChaosLife {
       ...{ stormCpuShares: this.#stormCpuShares, calmCpuShares: this.#calmCpuShares },
       ...{ memoryKillCount: this.#memoryKillCount, commitCount: this.#site.commitCount },
       ...{ checkCount: this.#checkCount, comparedCount: this.#comparedCount, warnings: this.#warnings },
+      observed: this.#observations?.counts ?? null,
     };
   }
 
@@ -143,6 +151,7 @@ export class ChaosLife {
     for (const [index, segment] of segments.entries()) {
       await this.#liveSegment(segment);
       report(`seed ${this.#life.seed}: segment ${index + 1} of ${segments.length}, all restores compared`);
+      if (this.#observations?.isSound === false) return;
     }
   }
 

@@ -17,6 +17,8 @@ export interface Settings {
   readonly binary: string | null;
   /** Folder that receives all files of a life that failed; null to remove them. */
   readonly keepPath: string | null;
+  /** Whether the pages of each watch are asked for, and judged. */
+  readonly isObserved: boolean;
 }
 
 const DEFAULT_MINUTES = 10;
@@ -37,6 +39,7 @@ export function parseSettings(words: readonly string[], randomSeed: number): Set
     args: [...words],
     options: {
       ...{ minutes: text, databases: text, seed: text, "recovery-secs": text, binary: text, keep: text },
+      observed: { type: "boolean" },
     },
   });
   return {
@@ -46,6 +49,7 @@ export function parseSettings(words: readonly string[], randomSeed: number): Set
     recoveryLimitMs: parseNumber("recovery-secs", values["recovery-secs"], RECOVERY_SECONDS, 0) * 1_000,
     binary: values.binary === undefined ? null : resolve(values.binary),
     keepPath: values.keep === undefined ? null : resolve(values.keep),
+    isObserved: values.observed === true,
   };
 }
 
@@ -54,6 +58,10 @@ export function replayLine({
   durationMs,
   databaseCount,
   seed,
-}: Pick<Settings, "durationMs" | "databaseCount" | "seed">): string {
-  return `bun run chaos --minutes ${durationMs / 60_000} --databases ${databaseCount} --seed ${seed}`;
+  isObserved,
+}: Pick<Settings, "durationMs" | "databaseCount" | "seed" | "isObserved">): string {
+  return (
+    `bun run chaos --minutes ${durationMs / 60_000} --databases ${databaseCount} ` +
+    `--seed ${seed}${isObserved ? " --observed" : ""}`
+  );
 }

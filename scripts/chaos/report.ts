@@ -2,6 +2,11 @@
  * The Markdown report of a chaos run. PURE.
  */
 import { formatCounts, row, table } from "../measure/markdown.ts";
+import {
+  addObservations,
+  formatObservations,
+  type ObservationCounts,
+} from "../measure/observed/observations.ts";
 import { quantile } from "../measure/statistics.ts";
 
 /** Everything that one life counts. */
@@ -28,6 +33,8 @@ export interface LifeResult {
   readonly checkCount: number;
   readonly comparedCount: number;
   readonly warnings: readonly string[];
+  /** The answers of the watches; null if nobody observed. */
+  readonly observed: ObservationCounts | null;
   readonly failures: readonly string[];
 }
 
@@ -48,6 +55,7 @@ export function formatReport(
   replay: string,
 ): string {
   const failures = failuresOf(lives, recoveryLimitMs);
+  const observed = lives.flatMap((life) => life.observed ?? []);
   return [
     `Replay: \`${replay}\``,
     formatLives(lives),
@@ -56,6 +64,7 @@ export function formatReport(
     `On the line: ${formatCounts(addCounts(lives.map(({ hits }) => hits)))}.`,
     ...Object.entries(missing).map(([kind, reason]) => `Left out: ${kind}: ${reason}.`),
     ...lives.flatMap(({ warnings }) => warnings.map((text) => `verify: ${text}`)),
+    ...(observed.length === 0 ? [] : [formatObservations(addObservations(observed))]),
     formatMtbf(lives),
     failures.length === 0 ? "PASSED" : ["FAILED", ...failures.map((text) => `- ${text}`)].join("\n"),
   ].join("\n\n");

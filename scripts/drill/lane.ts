@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { seededRandom } from "../measure/databases.ts";
 import type { PlannedDatabase } from "../measure/journal/planned-databases.ts";
 import { Site } from "../measure/journal/site.ts";
+import { Observations } from "../measure/observed/observations.ts";
 import { type Destination, historyFaultOrNull } from "../measure/storage/destination.ts";
 import { WatchProcess } from "../measure/watch-process.ts";
 import { assertAlive, type Child, type Workspace } from "../measure/workspace.ts";
@@ -25,6 +26,8 @@ export interface LaneSurroundings {
   readonly databases: readonly PlannedDatabase[];
   readonly seed: number;
   readonly killsPerCheck: number;
+  /** Whether somebody observes each watch. */
+  readonly isObserved: boolean;
   readonly report: (text: string) => void;
 }
 
@@ -47,6 +50,7 @@ const SECTIONS = {
 export class Lane {
   readonly #surroundings: LaneSurroundings;
   readonly #site: Site;
+  readonly #observations: Observations | null;
   readonly #verbs: VerbDrill;
   readonly #random: () => number;
   readonly #snapshotCounts = new Map<string, number>();
@@ -64,7 +68,12 @@ export class Lane {
     this.#surroundings = surroundings;
     this.#random = seededRandom(seed ^ 0x1a4e);
     const folder = join(workspace.folder, destination.label);
-    this.#site = new Site({ workspace, binary, folder, destination, databases, sections: SECTIONS });
+    const { isObserved, report } = surroundings;
+    this.#observations = isObserved ? new Observations((text) => report(`seed ${seed}: ${text}`)) : null;
+    this.#site = new Site({
+      ...{ workspace, binary, folder, destination, databases, sections: SECTIONS },
+      observations: this.#observations,
+    });
     mkdirSync(this.#site.place("replica"));
     this.#verbs = new VerbDrill({
       ...{ workspace, walrust: this.#site.walrust, bucket: destination.bucket, random: this.#random },
@@ -80,6 +89,7 @@ export class Lane {
     } catch (error) {
       failures.push(error instanceof Error ? error.message : String(error));
     }
+    failures.push(...(this.#observations?.violations ?? []));
     return {
       ...{ label: this.#surroundings.destination.label, kills: this.#kills, failures },
       ...{ writerKillCount: this.#writerKillCount, recoveriesMs: this.#recoveriesMs },
@@ -87,6 +97,7 @@ export class Lane {
       ...{ objectCount: this.#objectCount, checkCount: this.#checkCount, comparedCount: this.#comparedCount },
       verbs: this.#verbs.counts,
       temporaryObjectCount: this.#temporaryObjectCount,
+      observed: this.#observations?.counts ?? null,
     };
   }
 
@@ -101,6 +112,7 @@ export class Lane {
     for (const [index, kill] of kills.entries()) {
       await this.#kill(watch, kill, isAfterKill);
       isAfterKill = true;
+      if (this.#observations?.isSound === false) return;
       watch = new WatchProcess(workspace, this.#site.setup);
       const isLast = index === kills.length - 1;
       if (!isLast && (index + 1) % killsPerCheck !== 0) continue;

@@ -20,6 +20,8 @@ export interface Settings {
   readonly binary: string | null;
   /** Folder that receives all files of a run that failed; null to remove them. */
   readonly keepPath: string | null;
+  /** Whether the pages of each watch are asked for, and judged. */
+  readonly isObserved: boolean;
 }
 
 const DEFAULT_KILLS = 200;
@@ -48,6 +50,7 @@ export function parseSettings(words: readonly string[], randomSeed: number): Set
         "recovery-secs": text,
         binary: text,
         keep: text,
+        observed: { type: "boolean" },
       },
     },
   });
@@ -65,13 +68,15 @@ export function parseSettings(words: readonly string[], randomSeed: number): Set
     recoveryLimitMs: parseNumber("recovery-secs", values["recovery-secs"], RECOVERY_SECONDS, 0) * 1_000,
     binary: values.binary === undefined ? null : resolve(values.binary),
     keepPath: values.keep === undefined ? null : resolve(values.keep),
+    isObserved: values.observed === true,
   };
 }
 
 /** The command that repeats a run with the same kills and the same load. */
-export function replayLine({ killCount, databaseCount, killsPerCheck, seed }: Settings): string {
+export function replayLine(settings: Settings): string {
+  const { killCount, databaseCount, killsPerCheck, seed, isObserved } = settings;
   return (
     `bun run drill --kills ${killCount} --databases ${databaseCount} ` +
-    `--kills-per-check ${killsPerCheck} --seed ${seed}`
+    `--kills-per-check ${killsPerCheck} --seed ${seed}${isObserved ? " --observed" : ""}`
   );
 }

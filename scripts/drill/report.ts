@@ -2,6 +2,7 @@
  * The Markdown report of a drill. PURE.
  */
 import { row, table } from "../measure/markdown.ts";
+import { formatObservations, type ObservationCounts } from "../measure/observed/observations.ts";
 import { quantile } from "../measure/statistics.ts";
 
 /** Everything that the drill of one destination counts. */
@@ -19,6 +20,8 @@ export interface LaneResult {
   readonly verbs: Readonly<Record<VerbName, VerbCounts>>;
   /** Warnings of `verify` at the last check: temporary files of killed uploads, which stay for a day. */
   readonly temporaryObjectCount: number;
+  /** The answers of the watches; null if nobody observed. */
+  readonly observed: ObservationCounts | null;
   readonly failures: readonly string[];
 }
 
@@ -77,8 +80,12 @@ function formatVerbs(lanes: readonly LaneResult[]): string {
     Object.entries(verbs).map(([verb, { killed, finished }]) => row(label, verb, `${killed}`, `${finished}`)),
   );
   const temporary = lanes.filter(({ temporaryObjectCount }) => temporaryObjectCount > 0);
+  const observed = lanes.flatMap((lane) =>
+    lane.observed === null ? [] : [`${lane.label}: ${formatObservations(lane.observed)}`],
+  );
   return [
     table(["destination", "verb", "killed at work", "had finished"], rows),
     ...temporary.map((lane) => `${lane.label}: ${lane.temporaryObjectCount} warnings of verify.`),
+    ...observed,
   ].join("\n\n");
 }

@@ -3,6 +3,8 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { fetchMetrics } from "./metrics.ts";
+import type { Observations } from "./observed/observations.ts";
+import { Observer } from "./observed/observer.ts";
 import { assertAlive, type Child, describeLog, readLog, type Workspace } from "./workspace.ts";
 
 /** One line of stdout. */
@@ -23,6 +25,8 @@ export interface WatchSetup {
   readonly configPath: string;
   readonly env: Readonly<Record<string, string>>;
   readonly metricsUrl: string;
+  /** The record of the observers, one for each start; null: nobody observes. */
+  readonly observations: Observations | null;
 }
 
 const POLL_MS = 20;
@@ -40,6 +44,7 @@ export class WatchProcess {
   readonly child: Child;
   /** Time of the start on the clock of the watch. */
   readonly startedMs: number;
+  readonly #observer: Observer | null;
   #readBytes = 0;
   #rest = "";
 
@@ -51,6 +56,16 @@ export class WatchProcess {
     const { binary, configPath, env } = setup;
     const words = [binary, "watch", "--config", configPath, "--json"];
     this.child = workspace.start("watch", { words, env });
+    this.#observer = this.#observe();
+  }
+
+  #observe(): Observer | null {
+    const { binary, configPath, env, metricsUrl, observations } = this.#setup;
+    if (observations === null) return null;
+    const { folder } = this.#workspace;
+    const words = [binary, "status", "--json", "--config", configPath];
+    const status = { words, env: this.#workspace.environment(env), folder };
+    return Observer.of(this.child, { url: metricsUrl, status }, observations);
   }
 
   /** The events so far. */
@@ -142,12 +157,14 @@ export class WatchProcess {
   }
 
   /** Sends SIGTERM. @throws Error when the watch ends with another exit code than 0, or not in time */
-  stop(): Promise<void> {
-    return this.#workspace.stop(this.child, STOP_LIMIT_MS);
+  async stop(): Promise<void> {
+    await this.#observer?.finish();
+    await this.#workspace.stop(this.child, STOP_LIMIT_MS);
   }
 
   /** Sends SIGKILL and waits for the end. */
-  kill(): Promise<void> {
-    return this.#workspace.kill(this.child);
+  async kill(): Promise<void> {
+    await this.#observer?.end();
+    await this.#workspace.kill(this.child);
   }
 }

@@ -87,13 +87,18 @@ export class Workspace {
     const log = openSync(logPath, "a");
     const subprocess = Bun.spawn([...this.#wrapper, ...asUser(command.user), ...command.words], {
       cwd: this.folder,
-      env: { PATH: process.env["PATH"] ?? "", HOME: this.folder, ...command.env },
+      env: this.environment(command.env),
       stdio: ["ignore", log, log],
     });
     closeSync(log);
     const child = { label, pid: subprocess.pid, process: subprocess, logPath };
     this.#children.add(child);
     return child;
+  }
+
+  /** The whole environment of a process of the workspace. @param own the variables of its command */
+  environment(own: Command["env"]): Record<string, string> {
+    return { PATH: process.env["PATH"] ?? "", HOME: this.folder, ...own };
   }
 
   /**
@@ -170,9 +175,14 @@ export function readLog(child: Child): string {
   return readFileSync(child.logPath, "utf8");
 }
 
+/** Whether a process has not ended, as far as is known. */
+export function isAlive({ process: { exitCode, signalCode } }: Child): boolean {
+  return exitCode === null && signalCode === null;
+}
+
 /** @throws Error with the end of its log when the process has ended */
 export function assertAlive(child: Child): void {
-  if (child.process.exitCode !== null || child.process.signalCode !== null) throw endedBadly(child);
+  if (!isAlive(child)) throw endedBadly(child);
 }
 
 /** Waits for a duration. @throws Error as soon as one of these processes has ended */

@@ -16,6 +16,8 @@ export interface Settings {
   /** The walrust to run; null for a fresh build. */
   readonly binary: string | null;
   readonly jsonPath: string | null;
+  /** Whether the pages of the watch are asked for, and judged. */
+  readonly isObserved: boolean;
 }
 
 const DEFAULT_MINUTES = 45;
@@ -36,6 +38,7 @@ export function parseSettings(words: readonly string[], randomSeed: number): Set
     args: [...words],
     options: {
       ...{ minutes: text, "warmup-secs": text, seed: text, databases: text, binary: text, json: text },
+      observed: { type: "boolean" },
     },
   });
   const minutes = parseNumber("minutes", values.minutes, DEFAULT_MINUTES, 0);
@@ -54,13 +57,14 @@ export function parseSettings(words: readonly string[], randomSeed: number): Set
     seed: parseWhole("seed", values.seed, randomSeed, 0, SEED_MAX),
     binary: values.binary === undefined ? null : resolve(values.binary),
     jsonPath: values.json === undefined ? null : resolve(values.json),
+    isObserved: values.observed === true,
   };
 }
 
 /** The command that repeats a run with the same load and the same faults. */
-export function replayLine({ durationMs, warmUpMs, databaseCount, seed }: Settings): string {
+export function replayLine({ durationMs, warmUpMs, databaseCount, seed, isObserved }: Settings): string {
   return (
     `bun run soak --minutes ${durationMs / 60_000} --warmup-secs ${warmUpMs / 1_000} ` +
-    `--databases ${databaseCount} --seed ${seed}`
+    `--databases ${databaseCount} --seed ${seed}${isObserved ? " --observed" : ""}`
   );
 }

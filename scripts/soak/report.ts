@@ -3,6 +3,7 @@
  */
 
 import { formatCounts, row, table } from "../measure/markdown.ts";
+import { formatObservations, type ObservationCounts } from "../measure/observed/observations.ts";
 import type { RestoreOutcome } from "../measure/restores.ts";
 import type { Episode } from "../measure/storage/weather.ts";
 import type { ActionCounts } from "./application.ts";
@@ -18,16 +19,20 @@ export interface SoakResult {
   readonly actions: ActionCounts;
   readonly judgements: readonly Judgement[];
   readonly restores: RestoreOutcome;
+  /** The answers of the watch; null if nobody observed. */
+  readonly observed: ObservationCounts | null;
+  /** The rules that these answers broke. */
+  readonly violations: readonly string[];
 }
 
 const SLICE_COUNT = 12;
 
 /** Reasons why the run failed; empty if it passed. */
-export function failuresOf({ judgements, restores }: SoakResult): string[] {
+export function failuresOf({ judgements, restores, violations }: SoakResult): string[] {
   const trends = judgements
     .filter(({ verdict }) => verdict.kind !== "steady")
     .map((judgement) => `${judgement.figure.label}: ${describeVerdict(judgement)}`);
-  return [...trends, ...restores.failures];
+  return [...trends, ...restores.failures, ...violations];
 }
 
 /** The report: the curve, the verdicts, the work of the run and its failures. */
@@ -79,7 +84,7 @@ function formatVerdicts(judgements: readonly Judgement[]): string {
   );
 }
 
-function formatWork({ readings, actions, restores, durationMs }: SoakResult): string {
+function formatWork({ readings, actions, restores, observed, durationMs }: SoakResult): string {
   const last = readings.at(-1);
   if (last === undefined) return "";
   const lines: [string, Readonly<Record<string, number>>][] = [
@@ -92,6 +97,7 @@ function formatWork({ readings, actions, restores, durationMs }: SoakResult): st
   return [
     ...lines.map(([label, counts]) => `${label}: ${formatCounts(counts)}.`),
     `CPU: ${(cpuShare * 100).toFixed(1)} % of a core. Restored and compared: ${restores.restoredCount}.`,
+    ...(observed === null ? [] : [formatObservations(observed)]),
     ...restores.warnings.map((text) => `verify: ${text}`),
   ].join("\n\n");
 }

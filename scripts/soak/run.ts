@@ -9,6 +9,8 @@ import { copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createDatabase } from "../measure/databases.ts";
 import { BUCKET, CREDENTIALS, freePort } from "../measure/gateway.ts";
+import { Observations } from "../measure/observed/observations.ts";
+import { Observer } from "../measure/observed/observer.ts";
 import { restoreAll } from "../measure/restores.ts";
 import { type Storage, startStorage } from "../measure/storage/storage.ts";
 import { assertAlive, type Child, describeLog, readLog, type Workspace } from "../measure/workspace.ts";
@@ -42,13 +44,18 @@ const PREFIX = "soak";
 /** Runs one soak. @throws Error when a process dies or does not keep up at the end */
 export async function runSoak(settings: Settings, surroundings: Surroundings): Promise<SoakResult> {
   const { workspace, binary, report, take } = surroundings;
-  const { seed, databaseCount, durationMs, warmUpMs } = settings;
+  const { seed, databaseCount, durationMs, warmUpMs, isObserved } = settings;
   const databases = makeDatabases(workspace.folder, seed, databaseCount);
   const episodes = planFaults(seed, durationMs);
   const storage = await startStorage(workspace, seed, episodes);
   report(`${databaseCount} databases, ${episodes.length} fault episodes before ${storage.name}`);
   const env = environment(workspace.folder);
-  const { child, watched } = await startWatch(workspace, binary, env, databases, storage);
+  const { child, watched, configPath } = await startWatch(workspace, binary, env, databases, storage);
+  const observations = isObserved ? new Observations((text) => report(`seed ${seed}: ${text}`)) : null;
+  const words = [binary, "status", "--json", "--config", configPath];
+  const status = { words, env: workspace.environment(env), folder: workspace.folder };
+  const pages = { url: watched.metricsUrl, status };
+  const observer = observations === null ? null : Observer.of(child, pages, observations);
   const application = await startApplication(workspace, databases, seed);
   const startMs = performance.now();
   const readings: Reading[] = [];
@@ -60,6 +67,7 @@ export async function runSoak(settings: Settings, surroundings: Surroundings): P
   const actions = await stopApplication(workspace, application);
   report("the application has ended; the watch uploads the rest");
   await drain(child, watched);
+  await observer?.finish();
   await workspace.stop(child, STOP_LIMIT_MS);
   report(`the watch has ended; restoring ${databaseCount} databases`);
   const destination = ["-b", `s3://${BUCKET}/${PREFIX}`, "--endpoint", storage.nearUrl];
@@ -74,6 +82,8 @@ export async function runSoak(settings: Settings, surroundings: Surroundings): P
       endMs: one.endMs - lineLeadMs,
     })),
     judgements: judgeReadings(readings, warmUpMs),
+    observed: observations?.counts ?? null,
+    violations: observations?.violations ?? [],
     restores: {
       ...restores,
       failures: [...restores.failures, ...context],
@@ -125,7 +135,7 @@ async function startWatch(
   env: Readonly<Record<string, string>>,
   databases: readonly SharedDatabase[],
   storage: Storage,
-): Promise<{ child: Child; watched: Watched }> {
+): Promise<{ child: Child; watched: Watched; configPath: string }> {
   const { folder } = workspace;
   const configPath = join(folder, "walrust.toml");
   const stateFolder = join(folder, "state");
@@ -141,7 +151,7 @@ async function startWatch(
   const metricsUrl = `http://127.0.0.1:${metricsPort}`;
   const watched = { pid: child.pid, metricsUrl, stateFolder, databasesFolder, storage };
   await untilReading(child, "the metrics of the watch", START_LIMIT_MS, watched, () => true);
-  return { child, watched };
+  return { child, watched, configPath };
 }
 
 /** Takes a reading every few seconds. @throws Error as soon as a process has ended */

@@ -141,6 +141,28 @@ export const MUTANTS: readonly Mutant[] = [
       },
     ],
   },
+  {
+    // A counter that a scrape sees fall.
+    name: "bytes-of-last-upload",
+    edits: [
+      {
+        file: "src/observability/database-counts.ts",
+        from: "    this.uploadedBytes += bytes;\n",
+        to: "    this.uploadedBytes = bytes;\n",
+      },
+    ],
+  },
+  {
+    // Status and pages show captures as uploaded.
+    name: "captured-shown-as-uploaded",
+    edits: [
+      {
+        file: "src/replication/watch/watch-status.ts",
+        from: "    uploadedTxid: uploadedTxidOf(txid, pending),\n",
+        to: "    uploadedTxid: txid === 0 ? uploadedTxidOf(txid, pending) : txid,\n",
+      },
+    ],
+  },
 ];
 
 /** The mutant with a name; null without a name. @throws Error when there is no such mutant */

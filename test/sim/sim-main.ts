@@ -27,6 +27,7 @@ export interface SeedResult {
   readonly crashes: number;
   readonly points: number;
   readonly restores: number;
+  readonly looks: number;
   readonly lines: readonly string[];
 }
 
@@ -46,7 +47,7 @@ async function runSeed(seed: number, application: Application): Promise<SeedResu
   const world = join(folder, "world");
   mkdirSync(world, { mode: 0o700 });
   let violation: string | null = null;
-  let facts = { profile: "", events: 0, operations: 0, crashes: 0, points: 0, restores: 0 };
+  let facts = { profile: "", events: 0, operations: 0, crashes: 0, points: 0, restores: 0, looks: 0 };
   try {
     const { plan, ...report } = await new Simulation(seed, world, application, trace).run();
     facts = { ...report, profile: plan.profile };

@@ -25,11 +25,12 @@ test(
     expect(failed.map(({ seed, violation }) => `bun run sim --seed ${seed}: ${violation}`)).toEqual([]);
     expect(results).toHaveLength(SEED_COUNT);
     // A run that does nothing would break no invariant either.
-    const sum = (field: "crashes" | "points" | "restores"): number =>
+    const sum = (field: "crashes" | "points" | "restores" | "looks"): number =>
       results.reduce((total, result) => total + result[field], 0);
     expect(sum("crashes")).toBeGreaterThan(SEED_COUNT);
     expect(sum("points")).toBeGreaterThan(5 * SEED_COUNT);
     expect(sum("restores")).toBeGreaterThan(2 * SEED_COUNT);
+    expect(sum("looks")).toBeGreaterThan(3 * SEED_COUNT);
     expect(new Set(results.map(({ profile }) => profile)).size).toBe(6);
   },
   TIMEOUT_MS,

@@ -9,6 +9,7 @@ import { existsSync, mkdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { stateFolderOf } from "../../src/local/state-folder.ts";
 import { Histories, type Point } from "./oracle/history.ts";
+import { LookFaults } from "./oracle/observed.ts";
 import { checkRestores } from "./oracle/restores.ts";
 import { look, simulateTimes } from "./seam/file-times.ts";
 import { Crashed, setJudge } from "./seam/gate.ts";
@@ -40,12 +41,18 @@ export interface RunReport {
   readonly crashes: number;
   readonly points: number;
   readonly restores: number;
+  /** Judged looks at everything that the processes show. */
+  readonly looks: number;
 }
 
 /** After the last fault, this long on the clock of the run, everything has to be uploaded. */
 const SETTLE_MS = 240_000;
 const STOP_MS = 120_000;
 const STEPS_MAX = 400_000;
+/** Mean time between two looks at the pages of the process. */
+const LOOK_MEAN_MS = 1_500;
+/** The chances of looks are another seed's: a look changes nothing for the rest of the run. */
+const LOOK_SEEDS = 0x1_0000_0000;
 const SPELLS: readonly Spell[] = ["away", "throttled", "slow", "refused"];
 
 /** One run of the simulator. */
@@ -59,6 +66,10 @@ export class Simulation {
   readonly #faults: StoreFaults;
   readonly #disk: Disk;
   readonly #judge: Interventions;
+  readonly #lookChance: Chance;
+  readonly #lookFaults: LookFaults;
+  #nextLookMs = 0;
+  #lookCount = 0;
   #process: SimProcess | null = null;
   #violation: string | null = null;
   #bootId = 1;
@@ -84,6 +95,8 @@ export class Simulation {
     this.#chance = chance;
     this.#plan = planOf(seed, chance, folder);
     const plan = this.#plan;
+    this.#lookChance = new Chance(seed + LOOK_SEEDS);
+    this.#lookFaults = new LookFaults(this.#lookChance, plan.mayFailDisk);
     this.#scheduler = new Scheduler(chance.fork(), trace);
     this.#faults = new StoreFaults(chance.fork(), plan.store);
     this.#databases = plan.databases.map(
@@ -119,8 +132,8 @@ export class Simulation {
       const restores = await this.#restore();
       const { eventCount: events } = this.#scheduler;
       const { count: operations } = this.#judge;
-      const [crashes, points] = [this.#crashCount, this.#pointCount];
-      return { plan: this.#plan, events, operations, crashes, points, restores };
+      const [crashes, points, looks] = [this.#crashCount, this.#pointCount, this.#lookCount];
+      return { plan: this.#plan, events, operations, crashes, points, restores, looks };
     } finally {
       this.#judge.isDead = true;
       this.#process?.crash();
@@ -211,6 +224,28 @@ export class Simulation {
       });
       this.#check();
       if (this.#judge.isDead) this.#crashed();
+      else if (this.#scheduler.nowMs >= this.#nextLookMs) this.#look();
+    }
+  }
+
+  /** Looks at everything that the process shows, between two events. */
+  #look(): void {
+    this.#nextLookMs = this.#scheduler.nowMs + this.#lookChance.wait(LOOK_MEAN_MS);
+    const process = this.#process;
+    if (process === null) return;
+    setJudge(this.#lookFaults);
+    try {
+      const isCut = this.#bootId > 1;
+      const newestTxid = (name: string): number => this.#histories.of(name).head?.txid ?? 0;
+      const { faults, text } = process.look(isCut ? () => Number.POSITIVE_INFINITY : newestTxid);
+      this.#lookCount++;
+      this.trace.add(`  seen: ${text}`);
+      if (faults.length > 0) throw new Violation(`what is shown is wrong: ${faults.join("; ")}`);
+    } catch (error) {
+      if (error instanceof Violation) throw error;
+      throw new Violation(`a page fails: ${error instanceof Error ? error.stack : String(error)}`);
+    } finally {
+      setJudge(this.#judge);
     }
   }
 

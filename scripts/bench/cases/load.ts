@@ -11,7 +11,9 @@
 import { chownSync } from "node:fs";
 import { join } from "node:path";
 import { copyDatabases } from "../../measure/databases.ts";
-import { levelFolder, listObjects } from "../../measure/gateway.ts";
+import { freePort, levelFolder, listObjects } from "../../measure/gateway.ts";
+import { Observations } from "../../measure/observed/observations.ts";
+import { Observer } from "../../measure/observed/observer.ts";
 import { machineBusyMs, sampleProcess } from "../../measure/proc.ts";
 import { quantile } from "../../measure/statistics.ts";
 import {
@@ -42,6 +44,14 @@ interface Stage {
   readonly databases: readonly string[];
   readonly storage: Storage;
   readonly watcher: Child;
+  /** The observer of walrust, with its record; null: nobody observes. */
+  readonly observed: Observed | null;
+}
+
+/** The observer of a tool. */
+interface Observed {
+  readonly observer: Observer;
+  readonly record: Observations;
 }
 
 /** The end of the tool. */
@@ -78,7 +88,9 @@ export function measureLoad(
     }
     const site: Site = { endpoint: storage.endpoint, prefix: tool.name, folder, user };
     const startMs = performance.now();
-    const watcher = workspace.start(tool.name, tool.watch(site, databases));
+    const statusPort = spec.isObserved && tool.status !== null ? freePort() : undefined;
+    const watcher = workspace.start(tool.name, tool.watch(site, databases, statusPort));
+    const observed = statusPort === undefined ? null : observe(workspace, watcher, statusPort, tool, site);
     const level = (path: string, number: 0 | 9): string =>
       levelFolder(storage.gateway, tool.name, nameOf(path), number);
     // Looks again only at the databases that had no snapshot yet.
@@ -91,7 +103,7 @@ export function measureLoad(
     });
     const readyMs = performance.now() - startMs;
     const { cpuMs: startCpuMs, peakRssBytes: startPeakRssBytes } = sampleProcess(watcher.pid);
-    const stage: Stage = { workspace, spec, folder, databases, storage, watcher };
+    const stage: Stage = { workspace, spec, folder, databases, storage, watcher, observed };
     const objects = new ObjectLog(databases.map((path) => level(path, 0)));
     const { ending, values, commitsMs } = await runLoad(stage, objects);
     const isKilled = spec.end === "kill";
@@ -104,6 +116,15 @@ export function measureLoad(
       failure: ending.failure ?? (verified.failure && `${verified.failure}; ${describeLog(watcher)}`),
     };
   });
+}
+
+/** Observes walrust. As another user it is not asked for its status: its socket is for that user alone. */
+function observe(workspace: Workspace, watcher: Child, port: number, tool: Tool, site: Site): Observed {
+  const record = new Observations((text) => console.error(`bench: ${text}`));
+  const { folder } = workspace;
+  const command = site.user === null ? (tool.status?.(site) ?? null) : null;
+  const status = command && { words: command.words, env: workspace.environment(command.env), folder };
+  return { record, observer: Observer.of(watcher, { url: `http://127.0.0.1:${port}`, status }, record) };
 }
 
 /** Runs the application beside the tool, from its first commit to the end of the tool. */
@@ -197,14 +218,27 @@ async function traceCalls(
   };
 }
 
-async function endTool({ workspace, spec, watcher }: Stage, writer: Writer): Promise<Ending> {
+async function endTool(stage: Stage, writer: Writer): Promise<Ending> {
+  const { observed } = stage;
+  const ending = await endWatcher(stage, writer);
+  if (observed === null) return ending;
+  const { answers } = observed.record.counts;
+  const judgedAnswerCount = Object.values(answers).reduce((sum, count) => sum + count, 0);
+  const failure = ending.failure ?? observed.record.violations[0] ?? null;
+  return { ...ending, values: { ...ending.values, judgedAnswerCount }, failure };
+}
+
+async function endWatcher(stage: Stage, writer: Writer): Promise<Ending> {
+  const { workspace, spec, watcher, observed } = stage;
   if (spec.end === "kill") {
+    await observed?.observer.end();
     assertAlive(watcher);
     const atMs = Date.now();
     await workspace.kill(watcher);
     return { atMs, values: await stopApplication(workspace, writer, spec), failure: null };
   }
   const values = await stopApplication(workspace, writer, spec);
+  await observed?.observer.finish();
   const atMs = Date.now();
   try {
     await workspace.stop(watcher, STOP_LIMIT_MS);

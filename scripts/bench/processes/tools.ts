@@ -29,7 +29,10 @@ export interface OneShots {
 /** One of the two tools. */
 export interface Tool extends OneShots {
   readonly name: ToolName;
-  watch(site: Site, databases: readonly string[]): Command;
+  /** @param statusPort port of the status server of walrust; absent: its default */
+  watch(site: Site, databases: readonly string[], statusPort?: number): Command;
+  /** Asks the watch for its state, as JSON; null: the tool has no such verb. */
+  readonly status: ((site: Site) => Command) | null;
   /** Commands for the same work as the other tool's, where this tool's defaults do less. */
   readonly thorough: OneShots | null;
 }
@@ -53,7 +56,11 @@ export function walrustTool(binary: string): Tool {
   });
   return {
     name: "walrust",
-    watch: (site, databases) => command(site, "watch", ...databases),
+    watch: (site, databases, statusPort) => {
+      const port = statusPort === undefined ? [] : ["--metrics-port", String(statusPort)];
+      return command(site, "watch", ...databases, ...port);
+    },
+    status: (site) => command(site, "status", "--json"),
     copyOnce: (site, database) => command(site, "snapshot", database),
     restore: (site, database, target) => command(site, "restore", nameOf(database), "-o", target),
     thorough: null,
@@ -70,6 +77,7 @@ export function litestreamTool(binary: string): Tool {
   return {
     name: "litestream",
     watch: (site, databases) => command(site, databases, "replicate"),
+    status: null,
     copyOnce: (site, database) => command(site, [database], "replicate", "-once"),
     restore: (site, database, target) => command(site, [database], "restore", "-o", target, database),
     thorough: {

@@ -60,6 +60,7 @@ const ROWS: Readonly<Record<CaseName, readonly Row[]>> = {
     ["startCpuMs", "CPU of that"],
     ["stopMs", "orderly end"],
     ["gatewayCpuMs", "CPU of the gateway"],
+    ["judgedAnswerCount", "answers to observers, judged"],
     ["commitCount", "commits"],
     ["reachedShare", "commits, share of the requested rate"],
     ["latestMs", "latest commit behind its schedule"],

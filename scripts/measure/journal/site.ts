@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { settleDatabase } from "../comparison.ts";
 import { CREDENTIALS, freePort } from "../gateway.ts";
+import type { Observations } from "../observed/observations.ts";
 import { type RestoreOutcome, restoreAll, type SourceDatabase, type Walrust } from "../restores.ts";
 import { type Destination, destinationWords } from "../storage/destination.ts";
 import { tomlText } from "../toml.ts";
@@ -30,6 +31,8 @@ export interface SiteOptions {
   readonly sections: Readonly<Record<string, object>>;
   /** Additional environment of the watch. */
   readonly watchEnv?: Readonly<Record<string, string>>;
+  /** The record of the watch's observers; null: nobody observes. */
+  readonly observations: Observations | null;
 }
 
 /** One site. */
@@ -66,7 +69,8 @@ export class Site {
     const configPath = this.place("walrust.toml");
     writeFileSync(configPath, this.#config(metricsPort), { mode: 0o600 });
     const metricsUrl = `http://127.0.0.1:${metricsPort}`;
-    this.setup = { binary, configPath, env: { ...env, ...options.watchEnv }, metricsUrl };
+    const { observations, watchEnv } = options;
+    this.setup = { binary, configPath, env: { ...env, ...watchEnv }, metricsUrl, observations };
     this.walrust = { binary, env, destination: destinationWords(nearDestination) };
   }
 

@@ -12,10 +12,11 @@ test("a short life among faults ends with every restore equal to its source", as
   const { exitCode, stdout, stderr } = await runScript(SCRIPT, [
     ...["--minutes", "0.25", "--databases", "2", "--seed", "3"],
     // A busy machine is no fault of a recovery: the long form judges the time.
-    ...["--recovery-secs", "60", "--binary", await walrustBinary()],
+    ...["--recovery-secs", "60", "--binary", await walrustBinary(), "--observed"],
   ]);
   expect({ exitCode, end: stdout.trimEnd().split("\n").at(-1), stdout, stderr }).toMatchObject({
     ...{ exitCode: 0, end: "PASSED" },
   });
   expect(stdout).toContain("MTBF: more than");
+  expect(stdout).toMatch(/^Judged answers of \d+ processes: dashboard [1-9]\d*, metrics [1-9]/m);
 });

@@ -15,11 +15,14 @@ test("a drill of a few kills ends with every restore equal to its source", async
   const { exitCode, stdout, stderr } = await runScript(SCRIPT, [
     ...["--kills", "4", "--kills-per-check", "2", "--databases", "2", "--seed", "7"],
     // A busy machine is no fault of a recovery: the long form judges the time.
-    ...["--recovery-secs", "60", "--binary", await walrustBinary()],
+    ...["--recovery-secs", "60", "--binary", await walrustBinary(), "--observed"],
   ]);
   expect({ exitCode, end: stdout.trimEnd().split("\n").at(-1), stdout, stderr }).toMatchObject({
     ...{ exitCode: 0, end: "PASSED" },
   });
   expect(stdout).toMatch(/^\| folder \| \d+ \| \d+ \|/m);
+  for (const label of ["folder", "s3"]) {
+    expect(stdout).toMatch(new RegExp(`^${label}: Judged answers of \\d+ processes: dashboard [1-9]`, "m"));
+  }
   expect(stdout).toMatch(/^\| s3 \| \d+ \| \d+ \|/m);
 });

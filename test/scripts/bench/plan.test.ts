@@ -68,6 +68,15 @@ describe("parseSettings", () => {
     }
   });
 
+  test("--observed is for loads, and part of their words", () => {
+    const { specs } = parseSettings(["--quick", "--observed"]);
+    for (const spec of specs) {
+      expect("isObserved" in spec && spec.isObserved).toBe(spec.case === "load");
+      expect(describeSpec(spec).endsWith(", walrust observed")).toBe(spec.case === "load");
+    }
+    expect(loads("--quick").some(({ isObserved }) => isObserved)).toBe(false);
+  });
+
   test("goals follow the overrides, so their results are found", () => {
     const { specs, goals } = parseSettings(["--preset", "goals", "--goal", "idle", "--quick"]);
     expect(specs).toHaveLength(1);

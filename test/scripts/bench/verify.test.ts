@@ -42,6 +42,7 @@ async function judge(prepared: string, isKilled: boolean, hasHistory = true) {
     copyOnce: () => ({ words: ["true"], env: {} }),
     restore: (_site, _database, target) => ({ words: ["cp", prepared, target], env: {} }),
     thorough: null,
+    status: null,
   };
   const endpoint = { url: "http://127.0.0.1:1", port: 1, caPath: null };
   const site: Site = { endpoint, prefix: "p", folder: workspace.folder, user: null };

@@ -15,12 +15,14 @@ describe("parseSettings of the chaos run", () => {
         recoveryLimitMs: 5_000,
         binary: null,
         keepPath: null,
+        isObserved: false,
       },
     });
   });
 
   test("replayLine gives the same settings again", () => {
-    const settings = parseSettings(["--minutes", "2.5", "--databases", "2"], 7);
+    const settings = parseSettings(["--minutes", "2.5", "--databases", "2", "--observed"], 7);
+    expect(settings.isObserved).toBe(true);
     expect(parseSettings(replayLine(settings).split(" ").slice(3), 99)).toEqual(settings);
   });
 

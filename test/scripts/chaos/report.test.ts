@@ -2,12 +2,16 @@
 import { expect, test } from "bun:test";
 import { failuresOf, formatMtbf, formatReport, type LifeResult } from "../../../scripts/chaos/report.ts";
 
+const OBSERVED = {
+  ...{ processes: 6, answers: { dashboard: 15, metrics: 10, health: 7, status: 2 }, unanswered: 1 },
+};
 const LIFE: LifeResult = {
   ...{ seed: 4, replay: "bun run chaos --minutes 5 --seed 4", livedMs: 300_000 },
   faults: { kill: 3, dns: 1 },
   hits: { "answered 500": 9 },
   ...{ recoveriesMs: [300, 200], stormyRecoveriesMs: [9_000], stormCpuShares: [0.04], calmCpuShares: [0.02] },
   ...{ memoryKillCount: 1, commitCount: 500, checkCount: 4, comparedCount: 16, warnings: [], failures: [] },
+  observed: OBSERVED,
 };
 
 test("a sound run passes, with a lower bound of the time between failures", () => {
@@ -16,6 +20,10 @@ test("a sound run passes, with a lower bound of the time between failures", () =
   expect(report).toContain("| recovery after a kill in calm weather, ms | 4 | 200 | 300 | 300 |");
   expect(report).toContain("| CPU while the store refuses everything, % of a core | 2 | 4.0 | 4.0 | 4.0 |");
   expect(report).toContain("Faults: kill 6, dns 2.");
+  expect(report).toContain(
+    "Judged answers of 12 processes: dashboard 30, metrics 20, health 14, status 4; without an answer 2.",
+  );
+  expect(formatReport([{ ...LIFE, observed: null }], {}, 5_000, "x")).not.toContain("Judged answers");
   expect(report).toContain("Left out: disk: no namespace.");
   expect(report).toContain("MTBF: more than 10.0 minutes, without a failure.");
   expect(report).toEndWith("PASSED");

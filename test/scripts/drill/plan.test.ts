@@ -15,12 +15,15 @@ describe("parseSettings of the drill", () => {
         recoveryLimitMs: 5_000,
         binary: null,
         keepPath: null,
+        isObserved: false,
       },
     });
   });
 
   test("replayLine gives the same settings again", () => {
-    const settings = parseSettings(["--kills", "9", "--kills-per-check", "3", "--databases", "2"], 7);
+    const words = ["--kills", "9", "--kills-per-check", "3", "--databases", "2", "--observed"];
+    const settings = parseSettings(words, 7);
+    expect(settings.isObserved).toBe(true);
     expect(parseSettings(replayLine(settings).split(" ").slice(3), 99)).toEqual(settings);
   });
 

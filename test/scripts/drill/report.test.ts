@@ -2,6 +2,9 @@
 import { expect, test } from "bun:test";
 import { failuresOf, formatReport, type LaneResult } from "../../../scripts/drill/report.ts";
 
+const OBSERVED = {
+  ...{ processes: 12, answers: { dashboard: 30, metrics: 20, health: 14, status: 3 }, unanswered: 2 },
+};
 const NO_KILLS = { killed: 0, finished: 0 };
 const LANE: LaneResult = {
   label: "folder",
@@ -15,6 +18,7 @@ const LANE: LaneResult = {
     ...{ snapshot: NO_KILLS, compact: NO_KILLS, replicate: NO_KILLS },
   },
   temporaryObjectCount: 3,
+  observed: OBSERVED,
   failures: [],
 };
 
@@ -24,6 +28,9 @@ test("a sound drill passes, with the percentiles of its recoveries", () => {
   expect(report).toContain("| folder | 3 | 7 | 2 | 900 | 80 | 200 | 400 | 400 | 1 | 4 |");
   expect(report).toContain("| folder | restore | 2 | 1 |");
   expect(report).toContain("folder: 3 warnings of verify.");
+  const answers = "dashboard 30, metrics 20, health 14, status 3; without an answer 2.";
+  expect(report).toContain(`folder: Judged answers of 12 processes: ${answers}`);
+  expect(formatReport([{ ...LANE, observed: null }], 5_000, "x")).not.toContain("Judged answers");
   expect(report).toEndWith("PASSED");
 });
 

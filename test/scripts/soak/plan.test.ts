@@ -15,12 +15,23 @@ describe("parseSettings", () => {
         seed: 7,
         binary: null,
         jsonPath: null,
+        isObserved: false,
       },
     });
   });
 
   test("replayLine gives the same settings again", () => {
-    const words = ["--minutes", "2.5", "--warmup-secs", "30", "--databases", "8", "--seed", "3"];
+    const words = [
+      "--minutes",
+      "2.5",
+      "--warmup-secs",
+      "30",
+      "--databases",
+      "8",
+      "--seed",
+      "3",
+      "--observed",
+    ];
     const settings = parseSettings(words, 7);
     expect(parseSettings(replayLine(settings).split(" ").slice(3), 99)).toEqual(settings);
   });

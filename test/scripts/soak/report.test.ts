@@ -54,6 +54,7 @@ function resultOf(all: readonly Reading[], minutes: number, failures: readonly s
     ...{ durationMs: minutes * MINUTE_MS, warmUpMs: MINUTE_MS, actions: ACTIONS },
     judgements: judgeReadings(all, MINUTE_MS),
     restores: { restoredCount: 50, failures, warnings: ["soak-004: WARNING a"] },
+    ...{ observed: null, violations: [] },
   };
 }
 
@@ -90,6 +91,16 @@ describe("the judgement", () => {
     const short = failuresOf(resultOf(readings(1), 1));
     expect(short.join("\n")).not.toBe("");
     expect(formatReport(resultOf(readings(1), 1))).toContain("FAILED\n- ");
+  });
+
+  test("fails for a broken rule of an observed page, and counts the answers", () => {
+    const answers = { dashboard: 300, metrics: 120, health: 60, status: 30 };
+    const observed = { processes: 1, answers, unanswered: 4 };
+    const result = { ...resultOf(readings(45), 45), observed, violations: ["OBSERVED: health: x"] };
+    expect(failuresOf(result)).toEqual(["OBSERVED: health: x"]);
+    expect(formatReport(result)).toContain(
+      "Judged answers of 1 processes: dashboard 300, metrics 120, health 60, status 30; without an answer 4.",
+    );
   });
 
   test("a short run tolerates twice the growth of memory, and no more of other figures", () => {

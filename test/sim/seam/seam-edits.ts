@@ -24,6 +24,7 @@ const REPLACED_MODULES: Readonly<Record<string, string>> = {
 const RESETS: readonly (readonly [file: string, statement: string])[] = [
   ["src/database/files/descriptors.ts", "usageByDatabase.clear()"],
   ["src/database/files/file-aliases.ts", "reading = null"],
+  ["src/database/files/file-users.ts", "lastFound = null"],
   ["src/database/wal/wal-gate.ts", "scans.clear()"],
   ["src/local/spool-bodies.ts", "bodies.clear()"],
   ["src/local/spool-bodies.ts", "heldBytes = 0"],

@@ -139,12 +139,14 @@ const ERRORS: Readonly<Record<string, readonly string[]>> = {
   rmSync: ["EIO"],
 };
 
-function errorsOf({ call }: Operation): readonly string[] {
+/** The errors that an operation may end with. */
+export function errorsOf({ call }: Operation): readonly string[] {
   const isQuery = call.startsWith("sqlite") && !/close|ROLLBACK/.test(call);
   return isQuery ? ["EIO", "ENOSPC"] : (ERRORS[call] ?? []);
 }
 
-function systemError(code: string, call: string, path: string): Error {
+/** The error of an operation as the system gives it. */
+export function systemError(code: string, call: string, path: string): Error {
   if (call.startsWith("sqlite")) return sqliteError(code === "ENOSPC" ? "SQLITE_FULL" : "SQLITE_IOERR");
   return Object.assign(new Error(`${code}: injected, ${call} '${path}'`), { code, syscall: call, path });
 }

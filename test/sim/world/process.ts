@@ -13,6 +13,7 @@ import type { DatabaseStatus } from "../../../src/replication/watch/watch-status
 import { AdaptiveLimit } from "../../../src/storage/guard/adaptive-limit.ts";
 import { PutLimiter } from "../../../src/storage/guard/put-limiter.ts";
 import { RetryingStore } from "../../../src/storage/guard/retrying-store.ts";
+import { type Look, ObservedProcess } from "../oracle/observed.ts";
 import { Crashed, resetModules } from "../seam/gate.ts";
 import { closeAll } from "../seam/process-files.ts";
 import type { Bucket } from "./bucket.ts";
@@ -50,27 +51,38 @@ export class SimProcess implements Owner {
   result: WatchResult | null = null;
   failure: unknown = null;
   #running: RunningWatch | null = null;
+  readonly #observed: ObservedProcess;
   readonly #aborter = new AbortController();
 
   constructor(readonly world: ProcessWorld) {
     const { scheduler, chance, bucket, faults, config, hasEvents, onLine, onBlocked } = world;
     this.hints = new WalHints(scheduler, this, chance);
-    const env = simEnv(scheduler, this, chance.fork(), onLine, onBlocked);
+    const onLogLine: OnLogLine = (level, message, database) => {
+      if (database !== undefined) this.#observed.logged(database, message);
+      onLine(level, message, database);
+    };
+    const env = simEnv(scheduler, this, chance.fork(), onLogLine, onBlocked);
     const puts = new PutLimiter(new AdaptiveLimit(config.cache.uploaderConcurrency), env);
     const store = new RetryingStore(new SimStore(bucket, faults, scheduler, this), env, config.retry, puts);
     const emit = (event: WatchEvent): void => {
-      if (this.isAlive) world.onEvent(event);
+      if (!this.isAlive) return;
+      this.#observed.observe(event);
+      world.onEvent(event);
     };
+    const version = "simulated";
+    const storeConditions = new Conditions(null, env, emit);
+    const source = { statuses: () => this.statuses, storeConditions: () => storeConditions.current };
+    this.#observed = new ObservedProcess(source, { env, version, store, storeConditions });
     const found = { targets: world.databases.map((plan) => targetOf(plan, config)), unwatchable: [] };
     const input = {
       store,
       puts,
       config,
       env,
-      version: "simulated",
+      version,
       emit,
       validate: async () => ({ status: "ok", messages: [] }) as const,
-      storeConditions: new Conditions(null, env, emit),
+      storeConditions,
       runtimeFolders: NO_FOLDERS,
       openWalEvents: hasEvents ? this.hints.open : () => null,
       isNamedOnly: false,
@@ -92,6 +104,11 @@ export class SimProcess implements Owner {
   /** The status of each database. */
   get statuses(): DatabaseStatus[] {
     return this.#running?.statuses() ?? [];
+  }
+
+  /** Looks at everything that the process shows. @throws what a page throws */
+  look(newestTxid: (database: string) => number): Look {
+    return this.#observed.look(newestTxid);
   }
 
   /** Syncs one database, as `walrust sync` asks for it. @param onSynced called if it is in time */
