@@ -125,7 +125,8 @@ test("fact: a recovery sets change count and backfill count to 0, and keeps the 
   pin.mark();
   await app.must("PRAGMA wal_checkpoint(PASSIVE)");
   const before = pin.walIndex()!;
-  expect(before.backfilled).toBe(before.mxFrame);
+  // The mark may be that of an earlier reader: the checkpoint copies up to it.
+  expect(before.backfilled).toBeGreaterThan(0);
   await app.kill();
   // A writer that died between the two copies of the header.
   overwrite(pin.shmPath, 48 + 8, new Uint8Array([255, 255, 255, 255]));

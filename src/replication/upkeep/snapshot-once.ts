@@ -2,10 +2,11 @@
  * Takes one snapshot of one database without a watch: attaches, captures up to now, writes the image, uploads
  * all pending files in order, and detaches. The snapshot is consistent while the application writes.
  */
+import { hidesCommits } from "../../database/pin/pin-mode.ts";
 import { namedHolder } from "../../database/pin/pinnable.ts";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
 import type { Env } from "../../env.ts";
-import { errorMessage, hasCode, WalrustError } from "../../errors.ts";
+import { type Condition, errorMessage, hasCode, WalrustError } from "../../errors.ts";
 import { isChainLink } from "../../format/chain.ts";
 import { isSnapshotFile, removeSpoolFile, type SpoolFile } from "../../local/spool.ts";
 import { keyOf } from "../../storage/bucket/catalog.ts";
@@ -81,11 +82,18 @@ export async function snapshotOnce(
       file = await makeSnapshot(await adopt(live, context.store, context.env, outcome.reason), context);
     }
     await endGivenUpUploads(live, context, signal);
+    if (condition !== null && hidesCommits(condition)) throw hiddenError(condition, live.state?.txid ?? 0);
     return snapshotResult(live, file, context.store);
   } finally {
     await emptyWalAtEnd(live, context.env);
     live.pin.close();
   }
+}
+
+/** The snapshot is stored, and an application has commits that are not in it. */
+function hiddenError({ message, hint }: Condition, txid: number): WalrustError {
+  const text = `A snapshot is stored (TXID ${txid}), but commits may be missing in it: ${message}`;
+  return new WalrustError("database", text, hint === undefined ? {} : { hint });
 }
 
 /**

@@ -27,9 +27,6 @@ export interface SyncAnswer {
   readonly databases: readonly SyncedDatabase[];
 }
 
-/** How long a sync of all databases waits for those that were created a moment ago. */
-const DISCOVERY_MS_MAX = 2_000;
-
 /** Has the watch take what is there now. */
 export interface Renewals {
   /** Finds the databases that are present. */
@@ -127,12 +124,23 @@ export class WatchControl {
     return { destination: url, databases: await this.fleet.sync(names ?? null, timeoutMs) };
   }
 
-  /** A database that was created a moment ago is one of all. A folder that hangs does not hold up a sync. */
+  /**
+   * A database that was created a moment ago is one of all.
+   * @throws WalrustError code "database" if the discovery does not end in time, as beside a folder that hangs
+   */
   async #discover(timeoutMs: number): Promise<void> {
-    const { env } = this.context;
+    let isFound = false;
     const found = new AbortController();
     const discovery = this.renewals.discover().finally(() => found.abort());
-    await Promise.race([discovery, env.sleep(Math.min(timeoutMs, DISCOVERY_MS_MAX), found.signal)]);
+    const noted = discovery.then(() => {
+      isFound = true;
+    });
+    await Promise.race([noted, this.context.env.sleep(timeoutMs, found.signal)]);
+    if (isFound) return;
+    const seconds = Math.round(timeoutMs / 1000);
+    throw new WalrustError("database", `The search for databases has not ended in ${seconds} s`, {
+      hint: "Name the databases to sync; a folder below the configured paths may not answer",
+    });
   }
 
   async #answer(request: ControlRequest): Promise<unknown> {

@@ -126,7 +126,7 @@ const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
   [statusVerb, [...STORE, "--all", STATE_DIR]],
   [syncVerb, [...STORE, "--all", STATE_DIR, TIMEOUT]],
   [reloadVerb, [...STORE, STATE_DIR]],
-  [doctorVerb, [...STORE, STATE_DIR]],
+  [doctorVerb, [...STORE, "--all", STATE_DIR]],
   [explainVerb, [...WATCH, ...HIDDEN, "--commits-per-second 5", "--pages-per-commit 4"]],
   [pragmaVerb, ["--output pragmas.sql", "--comments false"]],
 ];

@@ -72,6 +72,16 @@ describe("sync", () => {
     await provenHistory(store, "app");
   });
 
+  test("of all databases has no result while the search for databases does not end", async () => {
+    const { path, app } = await newDatabase();
+    apps.push(app);
+    const store = new FaultyStore(new MemoryStore());
+    const searching = { isNamedOnly: false };
+    runs.push(await new WatchRun([targetOf(path)], store, SELDOM, {}, searching).watching());
+    expect(await askForSync(store, 300)).toEqual([]);
+    expect(await askForSync(store, LONG_MS, ["app"])).toMatchObject([{ outcome: "synced" }]);
+  });
+
   test("captures beside a snapshot that does not end", async () => {
     const door = gate();
     let isHeld = false;

@@ -1,6 +1,6 @@
 /** One snapshot on demand: consistent beside a busy application, restorable, repeatable. Also its slots. */
 import { describe, expect, test } from "bun:test";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { WalrustError } from "../../../src/errors.ts";
 import type { Txid } from "../../../src/format/types.ts";
@@ -38,6 +38,17 @@ describe("snapshotOnce", () => {
     expect(result).toMatchObject({ name: "app", txid: 1, key, databaseBytes: imageOf(path).length });
     expect(result.bytes).toBe((await store.head(key)).sizeBytes);
     expect(Buffer.compare(await newestImage(store, "app"), imageOf(path))).toBe(0);
+    await app.close();
+  });
+
+  test("is stored and fails beside an application whose commits are in a deleted -wal", async () => {
+    const { path, app } = await newDatabase();
+    for (const suffix of ["-wal", "-shm"]) rmSync(path + suffix);
+    await app.must("INSERT INTO t(v) VALUES ('hidden')");
+    const store = new MemoryStore();
+    const failure = await snapshot(path, store).catch((error: unknown) => error);
+    expect(failure).toMatchObject({ code: "database", message: expect.stringContaining("TXID 1") });
+    expect((await allKeys(store)).some((key) => key.endsWith(".ltx"))).toBe(true);
     await app.close();
   });
 
