@@ -3,7 +3,7 @@
  */
 import { PATIENCE_OPTIONS, PROGRESS_OPTIONS, VERIFY_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
-import { WalrustError } from "../errors.ts";
+import { hasCode, WalrustError } from "../errors.ts";
 import { listVerifiable, type Verifiable } from "../recovery/verify/verifiable-databases.ts";
 import { type VerifyOptions, verifyDatabase } from "../recovery/verify/verify-database.ts";
 import { fixDatabase, type Repair } from "../recovery/verify/verify-fix.ts";
@@ -35,6 +35,7 @@ import {
   type Verb,
 } from "./shared/verb.ts";
 import { remediesOf } from "./verify/finding-remedies.ts";
+import { type GoneDatabase, goneReport, localHistories } from "./verify/local-histories.ts";
 import { reportLines, soundLineOrNull } from "./verify/verify-text.ts";
 
 const EXIT_CODE_BY_STATUS = { ok: 0, warnings: 1, errors: 5 } as const;
@@ -64,8 +65,8 @@ export const verifyVerb: Verb = {
     USAGE_EXIT,
     [3, "--restore: no room for the temporary file (see TMPDIR), or a watch on this machine does not answer"],
     STORAGE_EXIT,
-    [5, "a restore is in danger: an object is missing, damaged or altered"],
-    [6, "no backup of NAME exists, or another program wrote it"],
+    [5, "a restore is in danger: an object or a database of this machine is missing, damaged or altered"],
+    [6, "no backup of NAME exists, and none was made from this machine, or another program wrote it"],
   ],
   run,
 };
@@ -103,6 +104,9 @@ async function verifyEach(
   const values = settingsOf(invocation, VERIFY_OPTIONS);
   const { isJson, signal } = invocation;
   const all: Verifiable[] = name === null ? await listVerifiable(store, signal) : [{ name, problem: null }];
+  const names = new Set(all.map((one) => one.name));
+  let gone: readonly GoneDatabase[] = [];
+  if (name === null) gone = await localHistories(invocation, store, (one) => names.has(one));
   many?.start(all.length);
   const reports: VerifyReport[] = [];
   const shown = new Set<VerifyReport>();
@@ -119,6 +123,9 @@ async function verifyEach(
       reports.push(report);
       repairs.push(...fixed);
     } catch (error) {
+      if (name !== null && isNothingThere(error))
+        gone = await localHistories(invocation, store, (one) => one !== name);
+      if (name !== null && gone.length > 0) continue;
       if (name !== null || !concernsOneDatabase(error)) throw error;
       if (error instanceof ForeignLayoutError) foreign.push(error.layout);
       else {
@@ -130,13 +137,17 @@ async function verifyEach(
       many?.complete(database);
     }
   }
+  for (const report of gone.map(goneReport)) {
+    printReport(invocation, report, [], store, name !== null);
+    reports.push(report);
+  }
   if (all.length === 0) foreign.push(...(await findForeignDatabases(store, signal)));
   if (reports.length === 0 && foreign[0] !== undefined) throw new ForeignLayoutError(store, foreign[0]);
   const status = worstStatus(reports, foreign.length > 0);
   if (isJson) {
     const databases = reports.map((report) => jsonOf(report, pathOf(invocation, store, report.name)));
     printJson({ status, databases, fixed: repairs, foreign } satisfies VerifyDocument);
-  } else if (all.length === 0) printLine(`Nothing is stored in ${store.url}`);
+  } else if (all.length + gone.length === 0) printLine(`Nothing is stored in ${store.url}`);
   else if (name === null) {
     const sound = soundLineOrNull(reports.filter((report) => !shown.has(report)));
     if (sound !== null) printLine(sound);
@@ -144,6 +155,11 @@ async function verifyEach(
   }
   if (!isJson) for (const { database, title } of foreign) printLine(`${database}: ${title}; not verified`);
   return EXIT_CODE_BY_STATUS[status];
+}
+
+/** Whether the bucket holds nothing under a name, and no other program's backup either. */
+function isNothingThere(error: unknown): boolean {
+  return hasCode(error, "restore") && !(error instanceof ForeignLayoutError);
 }
 
 /** Verifies one database, and verifies again after repairs. */

@@ -1,16 +1,12 @@
 /**
- * `walrust list --local`: the folders of each database on this machine, and the socket of its watch. It lists
- * the databases of walrust.toml, those with a folder in the state home, and those that a watch of this user
- * has announced.
+ * `walrust list --local`: the folders of each database of this user on this machine, and the socket of its
+ * watch.
  */
-import { resolveStore } from "../../config/config.ts";
-import { DatabaseFinder } from "../../discovery/finder.ts";
-import { databasePathsIn } from "../../local/folders/state-home.ts";
-import { type LocalPlaces, type Place, stateHomeOf } from "../../local/places.ts";
+import { type Place, stateHomeOf } from "../../local/places.ts";
 import { readState } from "../../local/state.ts";
 import { oneLine } from "../../observability/terminal-text.ts";
-import { announcedPaths, socketPathOrNull } from "../../replication/control/announcements.ts";
-import { localPlaces, runtimeFolders } from "./local-places.ts";
+import { socketPathOrNull } from "../../replication/control/announcements.ts";
+import { localPaths, localPlaces, runtimeFolders } from "./local-places.ts";
 import type { Invocation } from "./verb.ts";
 
 /** One database on this machine, as `--json` prints it. */
@@ -40,12 +36,11 @@ export async function findLocal(invocation: Invocation, name: string | null): Pr
   const places = localPlaces(invocation);
   const folders = runtimeFolders(invocation);
   const stateHome = stateHomeOf(places.choice);
-  const named = await configuredNames(invocation, places);
-  const paths = new Set([...named.keys(), ...databasePathsIn(stateHome), ...announcedPaths(folders)]);
-  const databases = [...paths].sort().map((path): LocalDatabase => {
+  const paths = await localPaths(invocation, places);
+  const databases = [...paths].map(([path, configured]): LocalDatabase => {
     const reading = readState(places.of(path).paths);
     const state = reading.kind === "state" ? reading.state : null;
-    const called = state?.name ?? named.get(path) ?? null;
+    const called = state?.name ?? configured;
     const { paths: files, kind, reason } = places.of(path, called ?? undefined);
     return {
       name: called,
@@ -61,17 +56,6 @@ export async function findLocal(invocation: Invocation, name: string | null): Pr
   });
   const shown = databases.filter((one) => name === null || one.name === name);
   return { state_home: stateHome, socket_folders: folders.present(), databases: shown };
-}
-
-/** The names of the databases of walrust.toml, by path. */
-async function configuredNames(
-  { sources, env }: Invocation,
-  places: LocalPlaces,
-): Promise<Map<string, string>> {
-  const destination = resolveStore(sources).bucket.value ?? "";
-  const options = { paths: [], file: sources.file, destination, places };
-  const { databases } = await new DatabaseFinder(options, env).find();
-  return new Map(databases.map(({ path, name }) => [path, name]));
 }
 
 /** The same as text. */

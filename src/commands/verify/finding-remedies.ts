@@ -15,6 +15,9 @@ const STRANGER = "`walrust` never touches it: delete it yourself, or move it out
 
 const BY_CODE: Readonly<Record<FindingCode, string>> = {
   "missing-snapshot": LOST,
+  "missing-database":
+    "`walrust sync NAME` beside a watch, or `walrust snapshot PATH`, uploads it again; " +
+    "delete its state folder if this backup was given up",
   gap: LOST,
   "missing-object": LOST,
   "corrupt-object": DAMAGED,

@@ -14,6 +14,7 @@ export const FINDING_SEVERITIES = {
   "missing-snapshot": "error",
   gap: "error",
   "missing-object": "error",
+  "missing-database": "error",
   ...OBJECT_FINDING_SEVERITIES,
   "manifest-ahead": "error",
   "manifest-contradicts": "error",
@@ -133,6 +134,19 @@ export function unverifiedReport(name: string, error: WalrustError): VerifyRepor
   const findings = new Findings();
   const { key } = error.context;
   findings.add("unverifiable", typeof key === "string" ? key : null, null, error.message);
+  return {
+    name,
+    status: findings.status,
+    findings: findings.list(),
+    checked: NOTHING_CHECKED,
+    outlook: null,
+  };
+}
+
+/** The report on a database of which the bucket holds nothing, though it had acknowledged a history. */
+export function missingReport(name: string, txid: number, message: string): VerifyReport {
+  const findings = new Findings();
+  findings.add("missing-database", null, txid, message);
   return {
     name,
     status: findings.status,
