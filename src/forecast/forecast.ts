@@ -149,14 +149,18 @@ function bytesOf({ count, objectBytes }: Stock): number {
 
 // Traffic, per second
 
-/** After a pause, an increment is followed by a short listing, which looks for another writer. */
+/**
+ * After a pause, an increment is followed by a short listing, which looks for another writer; without pauses,
+ * now and then by a HEAD of the newest snapshot.
+ */
 function incrementTraffic({ pace, levels }: Model): Traffic {
-  const { capturesPerSecond, overlapChecksPerSecond } = pace;
+  const { capturesPerSecond, overlapChecksPerSecond, standingChecksPerSecond } = pace;
   return sumOf([
     putTraffic(capturesPerSecond, levels[0]!.objectBytes),
     {
       ...NOTHING,
       list: overlapChecksPerSecond,
+      get: standingChecksPerSecond,
       downloadedBytes: overlapChecksPerSecond * 2 * LISTED_OBJECT_BYTES,
     },
   ]);

@@ -14,12 +14,15 @@ import { HIGHEST_LEVEL, MERGE_OBJECTS_MAX } from "../replication/upkeep/compacti
 import { EXPIRY_INTERVAL_MS } from "../replication/upkeep/maintenance.ts";
 import { RECONCILE_INTERVAL_MAX_MS, RECONCILE_INTERVAL_MIN_MS } from "../replication/upkeep/reconcile.ts";
 import { PAUSE_MS } from "../replication/upload/overlap-check.ts";
+import { STANDING_INTERVAL_MAX_MS, STANDING_INTERVAL_MIN_MS } from "../replication/upload/standing-check.ts";
 import { ACTIVE_TICK_MS } from "../replication/watch/wake-ups.ts";
 
 /** Polls of an active database. */
 const POLLS_PER_SECOND = 1000 / ACTIVE_TICK_MS;
 /** Reconciliations come on schedule, also without a change. */
 const RECONCILES_PER_SECOND = 2000 / (RECONCILE_INTERVAL_MIN_MS + RECONCILE_INTERVAL_MAX_MS);
+/** Beside uploads without pauses. */
+const STANDING_CHECKS_PER_SECOND = 2000 / (STANDING_INTERVAL_MIN_MS + STANDING_INTERVAL_MAX_MS);
 /** The error that floating point may add to a number of objects. */
 const ROUNDING = 1e-9;
 
@@ -44,6 +47,8 @@ export interface SteadyPace {
   readonly capturesPerSecond: number;
   /** Checks for another writer, after a pause in the uploads (overlap-check.ts). */
   readonly overlapChecksPerSecond: number;
+  /** Checks that the newest snapshot is still there; after a pause the other check takes its place. */
+  readonly standingChecksPerSecond: number;
   /** By level; index 0 is not used. */
   readonly merges: readonly MergePace[];
   readonly snapshotsPerSecond: number;
@@ -70,10 +75,12 @@ export function steadyPace(config: DatabaseConfig, rate: CommitRate, bytesPerCap
   const snapshots = snapshotsPerSecond(sync, rate, captures);
   const merges = mergePaces(compaction, captures, bytesPerCapture);
   const afterSnapshot = sync.compactAfterSnapshot ? snapshots : 0;
+  const isPausing = captures > 0 && 1000 / captures >= PAUSE_MS;
   const madeLevels = merges.filter(({ mergesPerSecond }) => mergesPerSecond > 0).length;
   return {
     capturesPerSecond: captures,
-    overlapChecksPerSecond: captures > 0 && 1000 / captures >= PAUSE_MS ? captures : 0,
+    overlapChecksPerSecond: isPausing ? captures : 0,
+    standingChecksPerSecond: isPausing ? 0 : Math.min(captures, STANDING_CHECKS_PER_SECOND),
     merges,
     snapshotsPerSecond: snapshots,
     // One check some minutes after a merge, and one when the lifetime of each merged level ends.

@@ -6,12 +6,14 @@
  * A check is due
  *  1. after each link of several TXIDs, which may overlap another writer's single ones, and
  *  2. after the first link that follows a pause, in which another writer may have put such an object.
+ * The same listing shows whether our own link from before the pause is still there (`standing-check.ts`).
+ *
  * So one of two writers collides with the other at a key, or detects the other at its own second link or
  * earlier. Until then each may have acknowledged TXIDs that the other history does not have.
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
-import type { SpoolFile } from "../../local/spool.ts";
+import type { SpoolFile, SpoolFileName } from "../../local/spool.ts";
 import { keyOf, levelBegin, listLevel } from "../../storage/bucket/catalog.ts";
 import { decodeMetadata } from "../../storage/contract/object-metadata.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
@@ -101,6 +103,8 @@ export class OverlapCheck {
     const [oldest] = history.ownLinks;
     if (oldest === undefined) return;
     history.isCheckOwed = true;
+    // The link before the one that started this check: the store had acknowledged it.
+    const { lastLink } = history;
     try {
       const startAfter = levelBegin(store, name, 0, oldest.minTxid);
       const objects = await listLevel(store, name, 0, { startAfter, signal });
@@ -110,10 +114,21 @@ export class OverlapCheck {
       if (other !== undefined) this.#found ??= await this.#takenKey(other.key, signal);
       else this.#keepNewest();
       history.isCheckOwed = false;
+      if (lastLink?.level !== 0 || lastLink.minTxid < oldest.minTxid) return;
+      const isThere = objects.some((object) => isSameRange(object, lastLink));
+      // An expired link is not remembered.
+      if (!isThere && (await this.#isRemembered(lastLink, startAfter, signal)))
+        history.isLossSuspected = true;
     } catch (error) {
       // The uploads report a store that fails; the check stays owed.
       if (!signal.aborted && !(error instanceof WalrustError)) this.#fault = error;
     }
+  }
+
+  /** Whether this process has put an object, and has not deleted it. */
+  async #isRemembered(link: SpoolFileName, startAfter: string, signal: AbortSignal): Promise<boolean> {
+    const known = await listLevel(this.store, this.name, 0, { startAfter, isRemembered: true, signal });
+    return known.some((object) => isSameRange(object, link));
   }
 
   /** The object at a key with its writer, which is unknown when the metadata cannot be read. */
@@ -133,4 +148,10 @@ export class OverlapCheck {
     const { history } = this;
     if (history.ownLinks.length > keptCount) history.ownLinks = history.ownLinks.slice(-keptCount);
   }
+}
+
+type TxidRange = Pick<SpoolFileName, "minTxid" | "maxTxid">;
+
+function isSameRange(one: TxidRange, other: TxidRange): boolean {
+  return one.minTxid === other.minTxid && one.maxTxid === other.maxTxid;
 }

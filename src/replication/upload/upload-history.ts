@@ -28,6 +28,10 @@ export class UploadHistory {
   acknowledgedMs = Number.NEGATIVE_INFINITY;
   /** A check for another writer failed, so the next link starts another; assigned by `OverlapCheck`. */
   isCheckOwed = false;
+  /** When the next link is followed by a check of the newest snapshot; assigned by `startStandingCheck`. */
+  standingDueMs = Number.POSITIVE_INFINITY;
+  /** An acknowledged object was not in the bucket; assigned by the checks, until `takeSuspicion`. */
+  isLossSuspected = false;
   /** Links of `sentFrom` up to this TXID may have been sent; assigned by `MergeTiming`. */
   sentTxid = 0;
   sentFrom: Captured | null = null;
@@ -54,6 +58,13 @@ export class UploadHistory {
     this.revivedLinks = [];
     this.acknowledgedMs = Number.NEGATIVE_INFINITY;
     this.isCheckOwed = false;
+  }
+
+  /** Whether an acknowledged object was not in the bucket: true once. */
+  takeSuspicion(): boolean {
+    const isSuspected = this.isLossSuspected;
+    this.isLossSuspected = false;
+    return isSuspected;
   }
 
   /** A file is about to be sent. */

@@ -33,6 +33,7 @@ import { foreignWriterError, recordForeignWriter } from "./foreign-writer.ts";
 import { OverlapCheck } from "./overlap-check.ts";
 import { type PublishOutcome, publish, type TakenKey } from "./publish.ts";
 import { type ChainHold, MergeTiming, type PlannedMerge } from "./spool-merge.ts";
+import { startStandingCheck } from "./standing-check.ts";
 import { UploadHistory } from "./upload-history.ts";
 
 /** How a run over the pending files of a lane ended. */
@@ -122,6 +123,7 @@ export async function uploadPending(
       const { level, minTxid, maxTxid } = file;
       history.lastLink = { level, minTxid, maxTxid, sha256: hex(file.sha256) };
       live.acknowledged = { txid: maxTxid, timeMs: outcome.timeMs, chain: chainTextOf(file, live) };
+      startStandingCheck(live.name, context, history, signal);
     }
     emitUploaded(live, file, outcome, context);
     if (nextOfLane(live, lane) === undefined) await history.overlap?.done();

@@ -209,7 +209,8 @@ export class Watcher {
       this.fail(error);
     }
     this.#send(nowMs, false);
-    const { upkeep } = this.#record;
+    const { upkeep, uploads } = this.#record;
+    if (uploads.takeSuspicion()) upkeep.reconcile.missed(nowMs);
     if (upkeep.takePrune(live, nowMs)) pruneSpool(live, this.context);
     if (upkeep.dueJob(live, nowMs, this.#snapshots.taken) !== "none") this.#working().keepUp(live, nowMs);
     return this.#snapshots.isDue(nowMs);
