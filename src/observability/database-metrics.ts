@@ -55,6 +55,12 @@ const STATUS_ROWS: readonly StatusRow[] = [
     ({ snapshotTimeMs }) => secondsOrNull(snapshotTimeMs),
   ),
   status(
+    "last_listing_timestamp",
+    "Time at which a listing last showed the newest state in the bucket, in seconds since the epoch.",
+    "min",
+    ({ listedTimeMs }) => secondsOrNull(listedTimeMs),
+  ),
+  status(
     "lag_seconds",
     "Seconds by which the bucket may be behind the database; 0 if the bucket is up to date.",
     "max",

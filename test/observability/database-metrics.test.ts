@@ -203,6 +203,7 @@ describe("databaseFamilies, for all databases together,", () => {
     retryCount: 3,
     uploadedTimeMs: 5_000,
     nextSnapshotTimeMs: 9_000,
+    listedTimeMs: 8_000,
   });
   const b = statusOf({
     database: "b",
@@ -224,6 +225,7 @@ describe("databaseFamilies, for all databases together,", () => {
       ["walrust_lag_seconds", {}, 0.7],
       ["walrust_last_sync_timestamp", {}, 4],
       ["walrust_next_snapshot_timestamp", {}, 9],
+      ["walrust_last_listing_timestamp", {}, 8],
       ["walrust_cache_pending_uploads", {}, 5],
       ["walrust_cache_size_bytes", {}, 30],
       ["walrust_circuit_state", {}, 2],

@@ -209,7 +209,7 @@ describe("promtool", () => {
     const condition: Condition = { code: "falling-behind", health: "degraded", message: 'so "slow"\n' };
     const path = join(tempFolder("promtool"), "app.db");
     writeFileSync(`${path}-wal`, "a WAL");
-    const app = statusOf({ path, conditions: [condition], nextSnapshotTimeMs: 1_000 });
+    const app = statusOf({ path, conditions: [condition], nextSnapshotTimeMs: 1_000, listedTimeMs: 1_000 });
     const statuses = [app, statusOf({ database: 'b"\\\n{}, ä' })];
     const families = () => metricFamilies(statuses, { tally, version: "0.4.0", storeConditions: [] });
     return { families, names: [...families()].map(({ name }) => name) };

@@ -18,6 +18,7 @@ export function statusOf(overrides: Partial<DatabaseStatus> = {}): DatabaseStatu
     cacheBytes: 0,
     retryCount: 0,
     nextSnapshotTimeMs: null,
+    listedTimeMs: null,
     lagMs: 0,
     walFrames: 40,
     writer: "a".repeat(32),

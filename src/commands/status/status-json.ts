@@ -60,6 +60,7 @@ function databaseJson({ reported, report, remedies }: JudgedDatabase): unknown {
     wal_bytes: reported.walBytes,
     last_sync: report.last_sync,
     snapshot: snapshot && { txid: snapshot.txid, time: timeOrNull(snapshot.timeMs) },
+    bucket_listed: timeOrNull(reported.listedTimeMs ?? null),
     validation: validation && { status: validation.status, time: timeOrNull(validation.timeMs) },
     circuit: reported.circuit,
     failure: failure && { ...failure, seconds: failingMs === null ? null : seconds(failingMs) },

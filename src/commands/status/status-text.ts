@@ -15,7 +15,10 @@ const BAD_ROWS_MAX = 20;
 /** The most names of databases with the same problem. */
 const NAMES_MAX = 5;
 
-const HEAD = ["DATABASE", "STATE", "LAG", "PENDING", "TXID", "UPLOADED", "WAL", "SNAPSHOT", "VALIDATED"];
+const HEAD = [
+  ...["DATABASE", "STATE", "LAG", "PENDING", "TXID", "UPLOADED", "WAL"],
+  ...["SNAPSHOT", "LISTED", "VALIDATED"],
+];
 
 /** The facts that the text depends on beside the watches. */
 export interface TextOptions {
@@ -137,7 +140,7 @@ function rowLines(databases: readonly JudgedDatabase[], { nowMs, isWhole }: Text
 }
 
 function rowOf({ reported, report }: JudgedDatabase, nowMs: number): string[] {
-  const { snapshot, validation, pendingCount, pendingBytes, walBytes } = reported;
+  const { snapshot, validation, pendingCount, pendingBytes, walBytes, listedTimeMs } = reported;
   const age = (timeMs: number): string => ageText(Math.max(0, nowMs - timeMs));
   return [
     oneLine(reported.database),
@@ -148,6 +151,8 @@ function rowOf({ reported, report }: JudgedDatabase, nowMs: number): string[] {
     reported.uploadedTxid === 0 ? "-" : String(reported.uploadedTxid),
     walBytes === null ? "-" : formatBytes(walBytes),
     snapshot === null ? "-" : `${age(snapshot.timeMs)} ago`,
+    // A watch of an earlier version does not report it.
+    (listedTimeMs ?? null) === null ? "-" : `${age(listedTimeMs!)} ago`,
     validation === null ? "-" : `${validation.status}, ${age(validation.timeMs)} ago`,
   ];
 }

@@ -453,17 +453,16 @@ export class Watcher {
 
   /** The watch ends: captures what is there for the last time and uploads it. */
   async drain(): Promise<void> {
-    const { env } = this.context;
     this.#record.phase = "ending";
     this.#record.hasLeft = false;
     while (!this.#record.hasLeft) {
       await this.#running;
       const before = this.#attachment.captured?.pending.length ?? 0;
-      this.#step(env.monotonicMs());
+      this.#step(this.context.env.monotonicMs());
       if (this.#running !== null || this.#record.hasLeft) continue;
       await this.#work?.uploadsDone();
       const after = this.#attachment.captured?.pending.length ?? 0;
-      if (after >= before) await env.sleep(DRAIN_PAUSE_MS, this.context.closing.signal);
+      if (after >= before) await this.context.env.sleep(DRAIN_PAUSE_MS, this.context.closing.signal);
     }
   }
 

@@ -27,7 +27,7 @@ test("three databases are a table below the problems", () => {
   const validation = { status: "ok", timeMs: NOW_MS - 90_000 } as const;
   const lines = linesOf([
     reportedOf({ database: "shop", ...STOPPED, walBytes: null }),
-    reportedOf({ database: "users", validation }),
+    reportedOf({ database: "users", validation, listedTimeMs: NOW_MS - 30_000 }),
     reportedOf({ database: "orders", lagMs: 12_340, pendingCount: 3, pendingBytes: 2_048, snapshot: null }),
   ]);
   expect(lines).toEqual([
@@ -40,10 +40,10 @@ test("three databases are a table below the problems", () => {
     "    the store is up to 12.3 s behind, more than 10 sync intervals (10 s)",
     "    → Check the network and the store; `walrust doctor` tries both",
     "",
-    "  DATABASE  STATE    LAG   PENDING      TXID  UPLOADED  WAL      SNAPSHOT  VALIDATED",
-    "  shop      stopped  -     0            12    12        -        1 h ago   -",
-    "  orders    syncing  12 s  3 (2.00 KB)  12    12        4.05 KB  -         -",
-    "  users     syncing  0     0            12    12        4.05 KB  1 h ago   ok, 1 min ago",
+    "  DATABASE  STATE    LAG   PENDING      TXID  UPLOADED  WAL      SNAPSHOT  LISTED    VALIDATED",
+    "  shop      stopped  -     0            12    12        -        1 h ago   -         -",
+    "  orders    syncing  12 s  3 (2.00 KB)  12    12        4.05 KB  -         -         -",
+    "  users     syncing  0     0            12    12        4.05 KB  1 h ago   30 s ago  ok, 1 min ago",
   ]);
 });
 
