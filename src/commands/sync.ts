@@ -1,6 +1,6 @@
 /**
- * `walrust sync`: returns when everything that was committed when it was called is in the bucket. The running
- * watch does the work: a database has one writer.
+ * `walrust sync`: returns when everything that was committed when it was called is in the bucket, and a
+ * listing of the bucket shows it. The running watch does the work: a database has one writer.
  */
 import { SYNC_VERB_OPTIONS } from "../config/settings/options.ts";
 import { STATE_OPTIONS, STORE_OPTIONS } from "../config/settings/settings.ts";
@@ -35,10 +35,10 @@ export const syncVerb: Verb = {
     ],
   ],
   exitCodes: [
-    [0, "everything that was committed at the call is in the bucket"],
+    [0, "everything that was committed at the call is in the bucket, as a listing shows"],
     USAGE_EXIT,
     [3, "no watch runs or answers, or a database is stopped or cannot be watched"],
-    [4, "not in time: the store is slow or unreachable; the watch goes on"],
+    [4, "not in time: the store is slow, unreachable or lacks objects; the watch goes on"],
   ],
   run,
 };
@@ -108,6 +108,7 @@ function jsonOf(
       pending_files: one.pendingCount,
       pending_bytes: one.pendingBytes,
       duration_ms: one.durationMs,
+      missing: one.missing ?? null,
       problem: one.problem,
     })),
     silent_watches: silent.map(({ pid, error: { code, message, hint } }) => ({
@@ -118,9 +119,11 @@ function jsonOf(
 }
 
 function lineOf(database: Synced): string {
-  const { name, outcome, uploadedTxid, destination, durationMs, problem } = database;
-  if (outcome === "synced")
-    return `${name}: TXID ${uploadedTxid} is in ${destination} after ${durationMs} ms`;
+  const { name, outcome, uploadedTxid, destination, durationMs, problem, missing } = database;
+  if (outcome === "synced") {
+    const repaired = missing ? `\n  ${missing}; a new snapshot is there` : "";
+    return `${name}: TXID ${uploadedTxid} is in ${destination} after ${durationMs} ms${repaired}`;
+  }
   const left = waitingText(database);
   const hint = problem?.hint ? `\n  ${problem.hint}` : "";
   const message = problem?.message ?? "for an unknown reason";

@@ -131,6 +131,17 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    // A sync ends although objects are missing in the bucket.
+    name: "sync-without-listing",
+    edits: [
+      {
+        file: "src/replication/requests/bucket-proof.ts",
+        from: "if (problem === null) {",
+        to: 'if (problem !== "") {',
+      },
+    ],
+  },
+  {
     // The increment after the oldest retained snapshot leads on to the next one.
     name: "retention-cuts-one-more",
     edits: [

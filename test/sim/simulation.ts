@@ -82,6 +82,8 @@ export class Simulation {
   /** The database whose prefix another writer has taken; null: none. */
   #intruded: string | null = null;
   #hasYielded = false;
+  /** Databases with deleted objects that no sync has proven since. */
+  readonly #unproven = new Set<string>();
   /** Whether the plan's trouble is over. */
   #isHealed = false;
 
@@ -300,6 +302,7 @@ export class Simulation {
   /** Lets the world act from time to time until the plan is over. */
   #planTrouble(): void {
     const { actionMeanMs, mayMeddle, mayCutPower, mayCrash, hasIntruder, durationMs, hasSyncs } = this.#plan;
+    const { mayLoseObjects } = this.#plan;
     const repeat = (label: string, meanMs: number, run: () => void): void => {
       const next = (): void => {
         this.#scheduler.after(this.#chance.wait(meanMs), label, WORLD, () => {
@@ -317,7 +320,8 @@ export class Simulation {
     });
     repeat("wall clock", 8_000, () => this.#jump());
     repeat("write back", 3_000, () => this.#disk.writeBack());
-    if (hasSyncs) repeat("sync", 700, () => this.#sync());
+    if (hasSyncs) repeat("sync", 700, () => this.#sync(this.#chance.of(this.#databases)));
+    if (mayLoseObjects) repeat("loss", 3_000, () => this.#lose());
     if (hasIntruder) this.#scheduler.after(durationMs / 2, "intruder", WORLD, () => this.#intrude());
     if (mayMeddle) repeat("meddling", 1_500, () => meddle(this.#chance.of(this.#databases), this.#chance));
     if (mayCrash) repeat("kill", 6_000, () => this.#kill());
@@ -329,19 +333,37 @@ export class Simulation {
   }
 
   /** Demands of a sync that the bucket has everything that was committed before. */
-  #sync(): void {
-    const database = this.#chance.of(this.#databases);
+  #sync(database: SimDatabase): void {
     const { name } = database.plan;
     // Nobody knows what a database stands for whose files were changed and not read since.
     if (database.isUnread) return;
     const { registrations } = database;
+    const history = this.#histories.of(name);
+    const { lostCount } = history;
     this.trace.add(`  sync of ${name} at ${database.digest}`);
     this.#process?.sync(name, this.#chance.of([500, 5_000]), () => {
-      const { head } = this.#histories.of(name);
+      const { head } = history;
       this.trace.add(`  ${name} is synced`);
-      if (database.isSince(head?.committed ?? null, registrations)) return;
-      this.#fail(`${name} was called synced, and the bucket is at TXID ${head?.txid} ${head?.digest}`);
+      if (!database.isSince(head?.committed ?? null, registrations))
+        this.#fail(`${name} was called synced, and the bucket is at TXID ${head?.txid} ${head?.digest}`);
+      // Objects that were deleted while the sync ran may be deleted after its listing.
+      if (history.lostCount !== lostCount) return;
+      if (history.isReachable(head?.txid ?? 0)) this.#unproven.delete(name);
+      else this.#fail(`${name} was called synced, and the bucket does not lead to TXID ${head?.txid}`);
     });
+  }
+
+  /** Somebody deletes all objects of a database, or some of them. */
+  #lose(): void {
+    const { name } = this.#chance.of(this.#databases).plan;
+    // The first snapshot is a link of the chain: a database that has nothing else puts it a second time.
+    if ((this.#histories.of(name).head?.txid ?? 0) < 2) return;
+    const share = this.#chance.of([1, 1, 0.5, 0.1]);
+    const keys = this.#bucket.keys(`${name}/`, Number.POSITIVE_INFINITY);
+    const lost = keys.filter((key) => key.endsWith(".ltx") && this.#chance.is(share));
+    for (const key of lost) this.#bucket.lose(key);
+    this.#unproven.add(name);
+    this.trace.add(`  somebody deletes ${lost.length} of ${keys.length} objects of ${name}`);
   }
 
   /** Another writer puts its object where the next one of a database would go. */
@@ -402,6 +424,13 @@ export class Simulation {
         this.#scheduler.after(500, "calm", WORLD, calmAll);
     };
     calmAll();
+    // The daily check would find the deleted objects much later.
+    const prove = (): void => {
+      for (const database of this.#databases)
+        if (this.#unproven.has(database.plan.name)) this.#sync(database);
+      if (this.#unproven.size > 0) this.#scheduler.after(6_000, "sync", WORLD, prove);
+    };
+    prove();
   }
 
   /** Everything committed has to get into the bucket. */
@@ -426,6 +455,7 @@ export class Simulation {
     const { head } = this.#histories.of(plan.name);
     const status = this.#process?.statuses.find(({ database }) => database === plan.name);
     const isWatched = status?.state === "watching" && status.pendingCount === 0;
+    if (this.#unproven.has(plan.name)) return true;
     return isUnread || !isWatched || head?.committed !== digest || status.uploadedTxid !== head.txid;
   }
 

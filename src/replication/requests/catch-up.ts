@@ -2,9 +2,14 @@
  * Waits until everything that the databases of a watch have committed so far is in the bucket, or until it is
  * clear for each of the others that this will not happen soon: replication is given up, or a failure lasts
  * (request-wait.ts). `sync-request.ts` states when a database is caught up. The watch goes on meanwhile.
+ *
+ * `watch --once` ends with this wait, so it lists the bucket, and repairs it, as a sync does. The last sync
+ * of `--exec` and of a stop is the drain, which uploads and lists nothing: its time is short, and the next
+ * start lists the bucket.
  */
 import type { Env } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
+import { BucketProofs, type Prover } from "./bucket-proof.ts";
 import { RequestWait } from "./request-wait.ts";
 import { obstacleOrNull } from "./requests.ts";
 import { type SyncableDatabase, SyncWait } from "./sync-request.ts";
@@ -26,9 +31,10 @@ export async function catchUp(
   databases: readonly SyncableDatabase[],
   env: Pick<Env, "monotonicMs" | "sleep">,
   until: AbortSignal,
+  prover: Prover = new BucketProofs(env, until),
 ): Promise<readonly LaggingDatabase[]> {
   const lagging: LaggingDatabase[] = [];
-  let waits = databases.map((database) => new CatchUpWait(database));
+  let waits = databases.map((database) => new CatchUpWait(database, prover));
   while (waits.length > 0 && !until.aborted) {
     const nowMs = env.monotonicMs();
     const outcomes = waits.map((wait) => wait.poll(nowMs));
@@ -47,8 +53,11 @@ class CatchUpWait {
   readonly #sync: SyncWait;
   readonly #obstacles = new RequestWait();
 
-  constructor(readonly database: SyncableDatabase) {
-    this.#sync = new SyncWait(database);
+  constructor(
+    readonly database: SyncableDatabase,
+    prover: Prover,
+  ) {
+    this.#sync = new SyncWait(database, prover);
   }
 
   /** @returns the failure that ends the wait, if there is one */
@@ -62,6 +71,7 @@ class CatchUpWait {
       return facts.givenUp ?? facts.refused ?? new WalrustError(code as "database", message);
     }
     const obstacle = obstacleOrNull(facts, (facts.pending?.length ?? 0) > 0);
-    return (obstacle && this.#obstacles.poll(obstacle, nowMs)) ?? "waiting";
+    const failure = obstacle?.failure ?? this.#sync.listingFailure;
+    return (obstacle && this.#obstacles.poll({ ...obstacle, failure }, nowMs)) ?? "waiting";
   }
 }

@@ -6,8 +6,10 @@
  *     captured every commit that the wal-index, or without locks the WAL, showed (`WholeCapture`),
  *  2. no anchor has followed that capture, which could continue another history: then a new one is requested,
  *  3. the store has acknowledged every link up to the TXID of that capture, and
- *  4. no job, anchor or adoption is about to change the history at this moment, and
- *  5. no commits are in a -wal that walrust cannot read: a deleted one, or one of another name of the file.
+ *  4. no job, anchor or adoption is about to change the history at this moment,
+ *  5. no commits are in a -wal that walrust cannot read, a deleted one or one of another name of the file, and
+ *  6. a listing after the last upload shows that objects lead to that TXID (`bucket-proof.ts`): somebody may
+ *     have deleted what the store had acknowledged.
  *
  * The capture waits neither for `wal_sync_interval` nor for a snapshot. Waits after failures, and a
  * suspension of requests, end once for each request, so that a store that is back is found at once.
@@ -15,6 +17,7 @@
 import type { Env } from "../../env.ts";
 import { EXIT_CODES, WalrustError } from "../../errors.ts";
 import type { WholeCapture } from "../capture/wal-poller.ts";
+import { BucketProofs, type ProofState, type ProvableDatabase, type Prover } from "./bucket-proof.ts";
 import type { RequestedDatabase, RequestFacts } from "./requests.ts";
 
 const POLL_INTERVAL_MS = 20;
@@ -32,12 +35,15 @@ export interface SyncedDatabase {
   readonly pendingCount: number;
   readonly pendingBytes: number;
   readonly durationMs: number;
+  /** The acknowledged objects that the bucket lacked, as a clause; a new snapshot replaces them. Or null. */
+  readonly missing: string | null;
   /** Why it is not synced, with the remedy; null once synced. */
   readonly problem: { readonly code: string; readonly message: string; readonly hint: string | null } | null;
 }
 
 /** A database that can be synced. */
-export type SyncableDatabase = Pick<RequestedDatabase, "target" | "poller" | "circuit" | "requestFacts">;
+export type SyncableDatabase = Pick<RequestedDatabase, "target" | "circuit" | "requestFacts"> &
+  ProvableDatabase;
 
 /**
  * Syncs databases beside each other.
@@ -49,15 +55,21 @@ export async function answerSync(
   env: Pick<Env, "monotonicMs" | "sleep">,
 ): Promise<SyncedDatabase[]> {
   const startMs = env.monotonicMs();
-  const waits = databases.map((database) => new SyncWait(database));
-  for (;;) {
-    const passedMs = env.monotonicMs() - startMs;
-    const isTimeOver = passedMs >= timeoutMs;
-    let isAnyOpen = false;
-    for (const wait of waits) isAnyOpen = !wait.step(passedMs, isTimeOver) || isAnyOpen;
-    if (!isAnyOpen) return waits.map(({ result }) => result!);
-    // At least 1 ms: a clock in floating point does not move by the rest of a subtraction.
-    await env.sleep(Math.max(1, Math.min(POLL_INTERVAL_MS, timeoutMs - passedMs)));
+  const ending = new AbortController();
+  const prover = new BucketProofs(env, ending.signal);
+  const waits = databases.map((database) => new SyncWait(database, prover));
+  try {
+    for (;;) {
+      const passedMs = env.monotonicMs() - startMs;
+      const isTimeOver = passedMs >= timeoutMs;
+      let isAnyOpen = false;
+      for (const wait of waits) isAnyOpen = !wait.step(passedMs, isTimeOver) || isAnyOpen;
+      if (!isAnyOpen) return waits.map(({ result }) => result!);
+      // At least 1 ms: a clock in floating point does not move by the rest of a subtraction.
+      await env.sleep(Math.max(1, Math.min(POLL_INTERVAL_MS, timeoutMs - passedMs)));
+    }
+  } finally {
+    ending.abort();
   }
 }
 
@@ -67,8 +79,14 @@ export class SyncWait {
   /** The last whole capture when the request came: only a later one counts. */
   #before: WholeCapture | null;
   #whole: WholeCapture | null = null;
+  /** Begins when everything is uploaded. */
+  #proof: ReturnType<Prover["of"]> | null = null;
+  #missing: string | null = null;
 
-  constructor(readonly database: SyncableDatabase) {
+  constructor(
+    readonly database: SyncableDatabase,
+    readonly prover: Prover,
+  ) {
     this.#before = database.requestFacts.whole;
     database.poller.request();
     database.circuit.lift();
@@ -79,13 +97,20 @@ export class SyncWait {
     return this.#result;
   }
 
+  /** The failure of the last listing of the bucket, or null. */
+  get listingFailure(): WalrustError | null {
+    return this.#proof?.failure ?? null;
+  }
+
   /** Compares the state of the database with what it waits for. @returns whether there is a result */
   step(passedMs: number, isTimeOver: boolean): boolean {
     if (this.#result !== null) return true;
     const facts = this.database.requestFacts;
     const problem = stopOrNull(facts);
+    const state = problem === null && this.#isUploaded(facts) ? this.#prove() : "open";
     if (problem !== null) this.#end("stopped", facts, passedMs, problem);
-    else if (this.#isSynced(facts)) this.#end("synced", facts, passedMs, null);
+    else if (state === "proven") this.#end("synced", facts, passedMs, null);
+    else if (state === "vain") this.#end("behind", facts, passedMs, this.#delay(facts));
     else if (isTimeOver) {
       const isDatabaseAtFault =
         facts.failure !== null && EXIT_CODES[facts.failure.code] === EXIT_CODES.database;
@@ -94,16 +119,24 @@ export class SyncWait {
     return this.#result !== null;
   }
 
-  #isSynced(facts: RequestFacts): boolean {
+  #isUploaded(facts: RequestFacts): boolean {
     const { whole, generation, isSettled, uploadedTxid } = facts;
     if (this.#whole !== null && this.#whole.generation !== generation) {
       this.#whole = null;
+      this.#proof = null;
       this.#before = whole;
     }
     const isNew = whole !== null && whole !== this.#before && whole.generation === generation;
     if (this.#whole === null && isNew) this.#whole = whole;
     if (this.#whole === null) this.database.poller.request();
     return this.#whole !== null && isSettled && uploadedTxid >= this.#whole.txid;
+  }
+
+  #prove(): ProofState {
+    this.#proof ??= this.prover.of(this.database);
+    const state = this.#proof.poll();
+    this.#missing = this.#proof.missing ?? this.#missing;
+    return state;
   }
 
   #end(
@@ -122,6 +155,7 @@ export class SyncWait {
       pendingCount: files.length,
       pendingBytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
       durationMs: Math.round(passedMs),
+      missing: this.#missing,
       problem: problem && { code: problem.code, message: problem.message, hint: problem.hint ?? null },
     };
   }
@@ -136,6 +170,7 @@ export class SyncWait {
     }
     if (isSuspended) return new WalrustError("storage", "Requests to the store are suspended after failures");
     if (!isAttached) return new WalrustError("database-busy", "The database is not attached yet");
+    if (this.#proof !== null) return this.#proof.delay();
     const what = this.#whole === null ? "captured" : "uploaded";
     return new WalrustError("storage", `The last commits are not ${what} yet`, {
       hint: "The watch goes on; give it more time with --timeout",

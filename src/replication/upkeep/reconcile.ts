@@ -2,7 +2,8 @@
  * Reconciles one database with its bucket: soon after the start, once a day, and when an acknowledged object
  * is missing. One listing shows whether the newest acknowledged TXID can be restored. If not (a lifecycle
  * rule or a person deleted a snapshot, or a portal answered in the store's place), the caller takes a new
- * snapshot. The same job aborts multipart uploads that no process will complete.
+ * snapshot. The same job aborts multipart uploads that no process will complete. A sync makes the same check
+ * of the bucket when everything is uploaded (`requests/bucket-proof.ts`).
  *
  * Invariants:
  * 1. A problem is reported only if a second listing shows it too, because a store may be slow to list.
@@ -51,14 +52,21 @@ export class ReconcileSchedule {
     return nowMs >= this.#dueMs + (isBusy ? BUSY_PATIENCE_MS : 0) && this.#retry?.isOver(nowMs) !== false;
   }
 
-  /** An acknowledged object is missing. */
+  /** An acknowledged object is missing: the check does not wait for uploads. */
   missed(nowMs: number): void {
-    this.#dueMs = Math.min(this.#dueMs, Math.max(nowMs, this.#lastMs + MISSED_INTERVAL_MS));
+    const soonestMs = this.#lastMs + MISSED_INTERVAL_MS;
+    this.#dueMs = nowMs >= soonestMs ? Number.NEGATIVE_INFINITY : Math.min(this.#dueMs, soonestMs);
   }
 
   /** A new snapshot was uploaded, so the bucket is checked at once. */
   snapshotUploaded(nowMs: number): void {
     this.#dueMs = nowMs;
+  }
+
+  /** A listing just showed that objects are missing: the check waits neither for uploads nor for a retry. */
+  demand(): void {
+    this.#dueMs = Number.NEGATIVE_INFINITY;
+    this.#retry = null;
   }
 
   /** A check failed. @returns whether checks have failed for so long that the failure is to be logged */
@@ -95,6 +103,30 @@ export async function reconcile(
   live: Captured,
   signal: AbortSignal,
 ): Promise<Reconciled> {
+  const { problem, objects, isOurs } = await checkBucket(target, live, signal);
+  // The check after the new snapshot aborts them: a failure must not hide the problem.
+  const abortedCount = problem === null ? await endAbandoned(target, live, objects, isOurs, signal) : 0;
+  return { problem, abortedCount };
+}
+
+/** The objects of a listing, and whether they lead to the acknowledged TXID. */
+export interface BucketCheck {
+  /** Why the acknowledged TXID cannot be restored, or null. */
+  readonly problem: string | null;
+  readonly objects: readonly LtxObject[];
+  /** Whether this writer put the newest object. */
+  readonly isOurs: boolean;
+}
+
+/**
+ * Lists the objects, and checks that they lead to the newest acknowledged TXID.
+ * @throws WalrustError with a storage code
+ */
+export async function checkBucket(
+  target: Pick<CompactionTarget, "store" | "name" | "writer">,
+  live: Captured,
+  signal: AbortSignal,
+): Promise<BucketCheck> {
   let objects: LtxObject[] = [];
   let problem: string | null = null;
   for (let attempt = 0; attempt < 2; attempt++) {
@@ -103,13 +135,10 @@ export async function reconcile(
     problem = historyProblemOrNull(checkHistory(objects, acknowledgedTxid), acknowledgedTxid);
     if (problem === null) break;
   }
-  const isOurs = await newestIsOurs(target, live, objects, signal);
-  if (isOurs === "replaced")
+  const owner = await newestIsOurs(target, live, objects, signal);
+  if (owner === "replaced")
     problem ??= "the newest object in the bucket is not the one that was acknowledged";
-  // The check after the new snapshot aborts them: a failure must not hide the problem.
-  const abortedCount =
-    problem === null ? await endAbandoned(target, live, objects, isOurs === "ours", signal) : 0;
-  return { problem, abortedCount };
+  return { problem, objects, isOurs: owner === "ours" };
 }
 
 /** The newest TXID that is acknowledged; 0 before the first. */

@@ -17,16 +17,25 @@ const FIRST_PRUNE_MS = 60_000;
 /** The job that is due. */
 export type DueUpkeep = "none" | "validate" | "reconcile" | "maintain";
 
+/** A history that is not restorable; times on the monotonic clock, in ms. */
+interface Loss {
+  /** When a snapshot was requested for the history. */
+  readonly requestedMs: number;
+  /** Whether the requested snapshot was not looked up in the bucket yet. */
+  isAwaited: boolean;
+  /** When a check found the history not restorable despite that snapshot. */
+  vainMs: number;
+}
+
 /** The schedule of one database's upkeep; times on the monotonic clock, in ms. */
 export class UpkeepSchedule {
   readonly maintenance: Maintenance;
   readonly reconcile: ReconcileSchedule;
   #validationDueMs: number;
   #pruneDueMs: number;
-  /** When a snapshot was requested for a history that is not restorable; null while it is restorable. */
-  #requestedMs: number | null = null;
-  /** Whether the requested snapshot was not looked up in the bucket yet. */
-  #isAwaited = false;
+  /** Null while the history is restorable. */
+  #loss: Loss | null = null;
+  #soundMs = Number.NEGATIVE_INFINITY;
 
   constructor({ config, env }: Pick<WatchContext, "config" | "env">) {
     const nowMs = env.monotonicMs();
@@ -47,7 +56,17 @@ export class UpkeepSchedule {
 
   /** When a snapshot was requested for a history that is not restorable; null while it is restorable. */
   get requestedMs(): number | null {
-    return this.#requestedMs;
+    return this.#loss?.requestedMs ?? null;
+  }
+
+  /** When a listing last showed that the history is restorable; -Infinity before the first. */
+  get soundMs(): number {
+    return this.#soundMs;
+  }
+
+  /** When a check last found the history not restorable despite a new snapshot, or -Infinity. */
+  get vainMs(): number {
+    return this.#loss?.vainMs ?? Number.NEGATIVE_INFINITY;
   }
 
   /** The job that is due. @param taken the newest snapshot */
@@ -73,20 +92,43 @@ export class UpkeepSchedule {
 
   /** A snapshot is requested because the history is not restorable. */
   snapshotRequested(nowMs: number): void {
-    this.#requestedMs = nowMs;
-    this.#isAwaited = true;
+    this.#loss = { requestedMs: nowMs, isAwaited: true, vainMs: Number.NEGATIVE_INFINITY };
   }
 
-  /** The history is restorable. */
-  restorable(): void {
-    this.#requestedMs = null;
+  /** The history is not restorable, and no further snapshot is requested so soon. */
+  stillLost(nowMs: number): void {
+    if (this.#loss?.isAwaited === false) this.#loss.vainMs = nowMs;
+  }
+
+  /** A listing shows that the history is restorable. */
+  restorable(nowMs: number): void {
+    this.#loss = null;
+    this.#soundMs = nowMs;
+  }
+
+  /**
+   * A sync's listing shows that the history is restorable; a loss that is reported waits for its own check.
+   */
+  listed(nowMs: number): void {
+    this.#soundMs = nowMs;
+  }
+
+  /**
+   * A sync's listing shows missing objects. Unless a snapshot is on its way, the daily check is due at once,
+   * and may request a snapshot even if an earlier one did not help: a person asks.
+   */
+  objectsMissing(): void {
+    if (this.#loss?.isAwaited === true) return;
+    this.#loss = null;
+    this.reconcile.demand();
   }
 
   /** Never while a snapshot waits for its upload, which may change the answer. */
   #isReconcileDue(live: LiveDatabase, nowMs: number, taken: TakenSnapshot | null): boolean {
     if (acknowledgedOf(live) === 0 || live.pending.some(isSnapshotFile)) return false;
-    if (this.#isAwaited && (taken?.atMs ?? Number.NEGATIVE_INFINITY) >= this.#requestedMs!) {
-      this.#isAwaited = false;
+    const loss = this.#loss;
+    if (loss?.isAwaited === true && taken !== null && taken.atMs >= loss.requestedMs) {
+      loss.isAwaited = false;
       this.reconcile.snapshotUploaded(nowMs);
     }
     return this.reconcile.isDue(nowMs, live.pending.length > 0);

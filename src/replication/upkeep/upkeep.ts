@@ -143,15 +143,18 @@ export class Upkeep {
    */
   #judge(problem: string | null): string | null {
     const { env, conditions } = this.context;
+    const nowMs = env.monotonicMs();
     if (problem === null) {
-      this.schedule.restorable();
+      this.schedule.restorable(nowMs);
       conditions.clear(NOT_RESTORABLE);
       return null;
     }
-    const nowMs = env.monotonicMs();
     // A snapshot that did not help is not repeated at once.
     const { requestedMs } = this.schedule;
-    if (requestedMs !== null && nowMs - requestedMs < REPEATED_SNAPSHOT_MS) return null;
+    if (requestedMs !== null && nowMs - requestedMs < REPEATED_SNAPSHOT_MS) {
+      this.schedule.stillLost(nowMs);
+      return null;
+    }
     this.schedule.snapshotRequested(nowMs);
     env.log.warn(`${problem}; a new snapshot follows`, { database: this.name });
     conditions.raise({
@@ -165,13 +168,15 @@ export class Upkeep {
 
   /** Verifies the stored objects. */
   async #validate(nowMs: number): Promise<UpkeepOutcome> {
-    const { validate, store, config } = this.context;
+    const { validate, store, config, env } = this.context;
     this.schedule.validating(nowMs, config.sync.validationIntervalMs);
     try {
       const validation = await this.#inPlace(() => validate(this.name, this.#signal, store));
       this.#troubles?.validation?.recovered();
       this.#report(validation);
     } catch (error) {
+      // The bucket holds nothing under this name.
+      if (hasCode(error, "restore")) this.schedule.reconcile.missed(env.monotonicMs());
       if (!this.context.closing.isClosed) this.#failed("validation", error);
     }
     return NO_SNAPSHOT;

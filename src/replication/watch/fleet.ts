@@ -249,6 +249,7 @@ const NOTHING = {
   pendingCount: 0,
   pendingBytes: 0,
   durationMs: 0,
+  missing: null,
 } as const;
 
 function unwatchedResult({ database, path, failure }: DatabaseStatus): SyncedDatabase {

@@ -36,6 +36,7 @@ export class UnwatchableStatuses {
         ...NO_PROGRESS,
         retryCount: 0,
         nextSnapshotTimeMs: null,
+        listedTimeMs: null,
         lagMs: isMissing ? Math.round(nowMs - (this.#sinceMs.get(path) ?? nowMs)) : 0,
         walFrames: null,
         writer: null,

@@ -31,6 +31,11 @@ export interface DatabaseStatus {
   readonly uploadedTimeMs: number | null;
   /** The capture time of the newest snapshot (ms since the epoch), or null before the first. */
   readonly snapshotTimeMs: number | null;
+  /**
+   * When a listing last showed that the bucket leads to its newest TXID (ms since the epoch), or null before
+   * the first listing of this process.
+   */
+  readonly listedTimeMs: number | null;
   /** Captured files that are not in the bucket, and their bytes. */
   readonly pendingCount: number;
   readonly pendingBytes: number;

@@ -231,6 +231,7 @@ export class WatcherHealth {
       ...(captured === null && !attachment.wasAttached
         ? recordedProgress(target.paths)
         : attachment.progress),
+      listedTimeMs: this.#listedTimeMs(record),
       retryCount: this.breaker?.retryCount ?? 0,
       nextSnapshotTimeMs: live === null ? null : snapshots.nextTimeMs(),
       lagMs: Math.round(Math.max(0, this.#lagMs(captured))),
@@ -241,6 +242,11 @@ export class WatcherHealth {
       walSyncIntervalMs: this.context.config.sync.walSyncIntervalMs,
       conditions: this.context.conditions.current,
     };
+  }
+
+  #listedTimeMs({ upkeep: { soundMs } }: Readonly<WatchRecord>): number | null {
+    const { env } = this.context;
+    return Number.isFinite(soundMs) ? Math.round(env.nowMs() - (env.monotonicMs() - soundMs)) : null;
   }
 
   #stateOf(record: Readonly<WatchRecord>, failure: WalrustError | null): DatabaseStatus["state"] {

@@ -2,13 +2,13 @@
 
 import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
-import { linkSync, renameSync, rmSync } from "node:fs";
+import { linkSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { commitRow, createAppDatabase, judgeAppDatabase } from "../../support/histories/app-rows.ts";
 import { assertNoSlip, toldFailure } from "../../support/oracles/run-checks.ts";
 import { documentOf, mustWalrust, runWalrust } from "../../support/processes/binary.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
-import { fileDestination } from "../../support/servers/destinations.ts";
+import { fileDestination, newDestination } from "../../support/servers/destinations.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 /** Without a sync, nothing is captured for an hour after a capture. */
@@ -153,6 +153,58 @@ test("sync --all syncs a database that a glob has not found yet", async () => {
     ["one", "synced"],
     ["two", "synced"],
   ]);
+});
+
+test.each(["file", "s3"] as const)(
+  "sync uploads a new snapshot where objects were deleted: %s",
+  async (kind) => {
+    const { databases, folder } = newApps("app");
+    const destination = await newDestination(kind);
+    const options = { env: destination.env };
+    const watch = await WatchProcess.start([...databases, ...destination.words], options);
+    await watch.waitForUploads(1);
+    const app = new Database(databases[0]!);
+    commitRow(app, 1, 1);
+    const words = ["app", ...destination.words];
+    await mustWalrust(["sync", ...words], options);
+    for (const { key } of await destination.objects("app")) await destination.remove("app", key);
+    const verified = await runWalrust(["verify", "--all", ...destination.words, "--json"], options);
+    expect(verified.exitCode).toBe(5);
+    // On a folder the manifest may be left, which then names what is missing.
+    expect(documentOf<{ databases: { name: string }[] }>(verified).databases).toMatchObject([
+      { name: "app" },
+    ]);
+    const run = await mustWalrust(["sync", ...words], options);
+    expect(run.stdout).toMatch(
+      /^app: TXID 2 is in \S+ after \d+ ms\n {2}the bucket holds no snapshot .*; a new snapshot is there\n$/,
+    );
+    expect(watch.eventsOf("condition").map((line) => (line as { state?: string }).state)).toEqual([
+      "raised",
+      "cleared",
+    ]);
+    await watch.kill();
+    app.close(true);
+    const output = join(folder, "restored.db");
+    await mustWalrust(["restore", "app", "-o", output, ...destination.words], options);
+    expect(judgeAppDatabase(output).get(1)).toBe(1);
+  },
+);
+
+test("sync ends with 4 and the reason if the new snapshot cannot be uploaded", async () => {
+  const { databases, destination } = newApps("app");
+  const watch = await WatchProcess.start([...databases, ...destination.words]);
+  await watch.waitForUploads(1);
+  await mustWalrust(["sync", "app", ...destination.words]);
+  const backup = join(destination.folder, "app");
+  rmSync(backup, { recursive: true });
+  // A file in place of the folder: the listing is empty, and nothing can be put.
+  writeFileSync(backup, "");
+  const late = await runWalrust(["sync", "app", ...destination.words, "--timeout", "1", "--json"]);
+  expect(late.exitCode).toBe(4);
+  expect(documentOf<Document>(late)).toMatchObject({ synced: false, databases: [{ outcome: "behind" }] });
+  rmSync(backup);
+  await mustWalrust(["sync", "app", ...destination.words]);
+  expect(await watch.stop()).toBe(0);
 });
 
 test("sync without a watch of the database ends with 3", async () => {

@@ -2,6 +2,7 @@
 import { expect, test } from "bun:test";
 import { WalrustError } from "../../../src/errors.ts";
 import type { SpoolFile } from "../../../src/local/spool.ts";
+import type { ProvableDatabase, Prover } from "../../../src/replication/requests/bucket-proof.ts";
 import { catchUp } from "../../../src/replication/requests/catch-up.ts";
 import type { RequestFacts } from "../../../src/replication/requests/requests.ts";
 import type { SyncableDatabase } from "../../../src/replication/requests/sync-request.ts";
@@ -36,6 +37,10 @@ class TestDatabase implements SyncableDatabase {
   requests = 0;
   readonly target: SyncableDatabase["target"];
   readonly circuit = { lift: () => {} };
+  // Only a proof reads these.
+  declare readonly live: ProvableDatabase["live"];
+  declare readonly context: ProvableDatabase["context"];
+  declare readonly record: ProvableDatabase["record"];
   readonly poller = { request: () => void this.requests++ };
 
   constructor(name: string) {
@@ -56,12 +61,26 @@ function pendingOf(...minTxids: number[]): readonly SpoolFile[] {
   return minTxids.map((minTxid) => ({ minTxid, maxTxid: minTxid }) as unknown as SpoolFile);
 }
 
+/** Whether the bucket can be listed; it holds every object then. */
+let listingFailure: WalrustError | null = null;
+
+const prover: Prover = {
+  of: () => ({
+    poll: () => (listingFailure === null ? "proven" : "open"),
+    missing: null,
+    get failure() {
+      return listingFailure;
+    },
+    delay: () => new WalrustError("storage", "late"),
+  }),
+};
+
 /** Starts a wait. @returns a function that makes one more check, and the result once there is one */
 function start(databases: readonly TestDatabase[]) {
   const time = new ManualTime();
   const ending = new AbortController();
   let result: readonly (readonly [string, string])[] | null = null;
-  const done = catchUp(databases, time.env, ending.signal).then((lagging) => {
+  const done = catchUp(databases, time.env, ending.signal, prover).then((lagging) => {
     result = lagging.map(({ database, error }) => [database, error.message]);
   });
   return {
@@ -124,6 +143,26 @@ test("catchUp ends at the second failed call to the store", async () => {
   await pass();
   await done;
   expect(result()).toEqual([["app", "refused"]]);
+});
+
+test("catchUp ends at the second listing that fails, and not at the first", async () => {
+  const app = new TestDatabase("app");
+  const failure = (): WalrustError => new WalrustError("storage", "not listed", { retryable: true });
+  listingFailure = failure();
+  try {
+    const { pass, result, done } = start([app]);
+    await pass();
+    app.capture(2, { uploadedTxid: 2, pending: [] });
+    await pass();
+    await pass();
+    expect(result()).toBeNull();
+    listingFailure = failure();
+    await pass();
+    await done;
+    expect(result()).toEqual([["app", "not listed"]]);
+  } finally {
+    listingFailure = null;
+  }
 });
 
 test("catchUp ends with its signal", async () => {

@@ -5,6 +5,7 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { WalrustError } from "../../../src/errors.ts";
+import type { ProofState, ProvableDatabase, Prover } from "../../../src/replication/requests/bucket-proof.ts";
 import type { RequestFacts } from "../../../src/replication/requests/requests.ts";
 import {
   answerSync,
@@ -191,6 +192,16 @@ describe("sync", () => {
   });
 });
 
+/** Finds every object in the bucket: `bucket-proof.test.ts` has the others. */
+const PROVEN: Prover = {
+  of: () => ({
+    poll: () => "proven",
+    missing: null,
+    failure: null,
+    delay: () => new WalrustError("storage", ""),
+  }),
+};
+
 /** A database whose facts the test sets. */
 function fakeDatabase() {
   const facts: { -readonly [Key in keyof RequestFacts]: RequestFacts[Key] } = {
@@ -219,6 +230,7 @@ function fakeDatabase() {
     poller: { request: () => void asked.captures++ },
     circuit: { lift: () => void asked.lifts++ },
     requestFacts: facts,
+    ...({} as Pick<ProvableDatabase, "live" | "context" | "record">),
   };
   return { facts, asked, database };
 }
@@ -245,7 +257,7 @@ describe("SyncWait", () => {
 
   test("does not count a capture from before the request, though all of it is uploaded", () => {
     const { facts, asked, database } = fakeDatabase();
-    const wait = new SyncWait(database);
+    const wait = new SyncWait(database, PROVEN);
     expect([wait.step(0, false), asked.captures > 0, asked.lifts]).toEqual([false, true, 1]);
     facts.whole = WHOLE;
     expect(wait.step(1, false)).toBe(true);
@@ -255,7 +267,7 @@ describe("SyncWait", () => {
 
   test("waits for the acknowledgement of the capture's own TXID, and for no later one", () => {
     const { facts, database } = fakeDatabase();
-    const wait = new SyncWait(database);
+    const wait = new SyncWait(database, PROVEN);
     facts.whole = WHOLE;
     facts.uploadedTxid = 6;
     expect(wait.step(1, false)).toBe(false);
@@ -266,7 +278,7 @@ describe("SyncWait", () => {
 
   test("begins anew after an anchor, which may continue another history", () => {
     const { facts, database } = fakeDatabase();
-    const wait = new SyncWait(database);
+    const wait = new SyncWait(database, PROVEN);
     facts.whole = WHOLE;
     facts.uploadedTxid = 6;
     expect(wait.step(1, false)).toBe(false);
@@ -279,9 +291,42 @@ describe("SyncWait", () => {
     expect(wait.step(4, false)).toBe(true);
   });
 
+  test("does not end before the bucket is listed, and lists again for another history", () => {
+    const { facts, database } = fakeDatabase();
+    let begun = 0;
+    let state: ProofState = "open";
+    const prover: Prover = {
+      of: () => {
+        begun++;
+        return { ...PROVEN.of(database), poll: () => state, missing: begun > 1 ? "two" : "one" };
+      },
+    };
+    const wait = new SyncWait(database, prover);
+    expect([wait.step(1, false), begun]).toEqual([false, 0]);
+    facts.whole = WHOLE;
+    expect([wait.step(2, false), wait.step(3, false), begun]).toEqual([false, false, 1]);
+    facts.generation = 2;
+    facts.whole = { txid: 8, generation: 2 };
+    expect(wait.step(4, false)).toBe(false);
+    facts.whole = { txid: 9, generation: 2 };
+    state = "proven";
+    expect([wait.step(5, false), begun, wait.result]).toMatchObject([true, 2, { missing: "two" }]);
+  });
+
+  test("ends when a new snapshot did not help", () => {
+    const { facts, database } = fakeDatabase();
+    const delay = () => new WalrustError("storage", "did not help");
+    const wait = new SyncWait(database, {
+      of: () => ({ ...PROVEN.of(database), poll: () => "vain", delay }),
+    });
+    facts.whole = WHOLE;
+    expect(wait.step(1, false)).toBe(true);
+    expect(wait.result).toMatchObject({ outcome: "behind", problem: { message: "did not help" } });
+  });
+
   test("does not end while a job, an anchor or an adoption may change the history", () => {
     const { facts, database } = fakeDatabase();
-    const wait = new SyncWait(database);
+    const wait = new SyncWait(database, PROVEN);
     facts.whole = WHOLE;
     facts.isSettled = false;
     expect(wait.step(1, false)).toBe(false);
@@ -297,7 +342,7 @@ describe("SyncWait", () => {
     ["nothing is captured", {}, "not captured yet"],
   ] as const)("says why the time was not enough: %s", (_, change, message) => {
     const { facts, database } = fakeDatabase();
-    const wait = new SyncWait(database);
+    const wait = new SyncWait(database, PROVEN);
     Object.assign(facts, change);
     expect(wait.step(5, true)).toBe(true);
     expect(wait.result).toMatchObject({
@@ -316,7 +361,7 @@ describe("SyncWait", () => {
     const failure = new WalrustError("foreign-wal", "the -wal is of another file");
     for (const change of [{ hidden, whole: WHOLE }, { failure }]) {
       const { facts, database } = fakeDatabase();
-      const wait = new SyncWait(database);
+      const wait = new SyncWait(database, PROVEN);
       Object.assign(facts, change);
       expect(wait.step(5, true)).toBe(true);
       expect(wait.result).toMatchObject({ outcome: "stopped", problem: { message: expect.any(String) } });
@@ -330,7 +375,7 @@ describe("SyncWait", () => {
     ["it leaves the watch", { isLeaving: true }, "database"],
   ] as const)("is stopped at once when %s", (_, change, code) => {
     const { facts, database } = fakeDatabase();
-    const wait = new SyncWait(database);
+    const wait = new SyncWait(database, PROVEN);
     Object.assign(facts, change);
     expect(wait.step(0, false)).toBe(true);
     expect(wait.result).toMatchObject({ outcome: "stopped", problem: { code } });

@@ -84,8 +84,57 @@ describe("UpkeepSchedule.dueJob", () => {
     schedule.reconcile.done(BEGIN_MS + 2, 0.5);
     expect(schedule.dueJob(live, BEGIN_MS + 3, taken(BEGIN_MS))).toBe("none");
     expect(schedule.requestedMs).toBe(BEGIN_MS);
-    schedule.restorable();
-    expect(schedule.requestedMs).toBeNull();
+    expect(schedule.soundMs).toBe(Number.NEGATIVE_INFINITY);
+    schedule.restorable(BEGIN_MS + 4);
+    expect([schedule.requestedMs, schedule.soundMs]).toEqual([null, BEGIN_MS + 4]);
+  });
+});
+
+describe("UpkeepSchedule.objectsMissing", () => {
+  const taken = (atMs: number): TakenSnapshot => ({ atMs, result: {} as TakenSnapshot["result"] });
+
+  test("makes the check due at once, also while uploads wait and after failures", () => {
+    const schedule = scheduleOf(NO_UPKEEP);
+    const { live } = spooledHistory(3);
+    // TXID 1 is uploaded, and 2 and 3 wait.
+    live.pending.shift();
+    schedule.reconcile.done(BEGIN_MS, 0.5);
+    schedule.reconcile.failed(BEGIN_MS + 1);
+    expect(schedule.dueJob(live, BEGIN_MS + 2, null)).toBe("none");
+    schedule.objectsMissing();
+    expect(schedule.dueJob(live, BEGIN_MS + 2, null)).toBe("reconcile");
+  });
+
+  test("leaves the check to the snapshot that is on its way, and a vain one is known after it", () => {
+    const schedule = scheduleOf(NO_UPKEEP);
+    const live = uploaded();
+    schedule.snapshotRequested(BEGIN_MS);
+    schedule.reconcile.done(BEGIN_MS, 0.5);
+    schedule.objectsMissing();
+    schedule.stillLost(BEGIN_MS + 1);
+    expect([schedule.dueJob(live, BEGIN_MS + 2, null), schedule.vainMs]).toEqual([
+      "none",
+      Number.NEGATIVE_INFINITY,
+    ]);
+    expect(schedule.dueJob(live, BEGIN_MS + 3, taken(BEGIN_MS + 2))).toBe("reconcile");
+    schedule.reconcile.done(BEGIN_MS + 4, 0.5);
+    schedule.stillLost(BEGIN_MS + 4);
+    expect(schedule.vainMs).toBe(BEGIN_MS + 4);
+    schedule.listed(BEGIN_MS + 5);
+    expect(schedule.soundMs).toBe(BEGIN_MS + 5);
+    schedule.restorable(BEGIN_MS + 6);
+    expect(schedule.vainMs).toBe(Number.NEGATIVE_INFINITY);
+  });
+
+  test("permits another snapshot after a vain one, because a person asks", () => {
+    const schedule = scheduleOf(NO_UPKEEP);
+    const live = uploaded();
+    schedule.snapshotRequested(BEGIN_MS);
+    schedule.dueJob(live, BEGIN_MS + 1, taken(BEGIN_MS));
+    schedule.reconcile.done(BEGIN_MS + 1, 0.5);
+    schedule.stillLost(BEGIN_MS + 1);
+    schedule.objectsMissing();
+    expect([schedule.requestedMs, schedule.dueJob(live, BEGIN_MS + 2, null)]).toEqual([null, "reconcile"]);
   });
 });
 

@@ -8,7 +8,8 @@
  * 3. Whole transactions: the state after an increment is an image that the application committed.
  * 4. A snapshot or a merged object leads to the very state that the increments led to.
  * 5. Times that never decrease from increment to increment.
- * 6. After a deletion, the newest state can still be reached from a snapshot, and from the oldest one.
+ * 6. After a deletion, the newest state can still be reached from a snapshot, and from the oldest one. After
+ *    somebody else has deleted objects, a deletion must only not make it worse.
  */
 import { LtxDecoder } from "../../../src/format/ltx-decoder.ts";
 import type { BucketObserver, StoredObject } from "../world/bucket.ts";
@@ -62,6 +63,10 @@ export class DatabaseHistory {
   readonly held = new Map<string, Held>();
   head: Point | null = null;
   #pageSizeBytes = 0;
+  /** Objects that somebody else has deleted: SHA-256 by key. */
+  readonly #lost = new Map<string, string | undefined>();
+  readonly #hashes = new Map<string, string>();
+  lostCount = 0;
 
   constructor(
     readonly name: string,
@@ -81,6 +86,9 @@ export class DatabaseHistory {
     this.held.set(key, { level, min: object.min, max: object.max });
     const sha256 = hashOf(bytes);
     if (metadata["sha256"] !== sha256) this.fail(`${key} has another SHA-256 than its metadata`);
+    this.#hashes.set(key, sha256);
+    // The store had accepted the same object, its answer was lost, and somebody deleted the object.
+    if (level === 0 && this.#lost.get(key) === sha256) return;
     const isLink = level === 0 || (level === SNAPSHOT_LEVEL && object.max === 1);
     if (isLink) this.#link(key, object, metadata, sha256);
     else this.#merged(key, level, object, metadata);
@@ -88,13 +96,23 @@ export class DatabaseHistory {
 
   /** The store has deleted an object. */
   deleted(key: string): void {
+    const wasReachable = this.isReachable(this.head?.txid ?? 0);
     this.held.delete(key);
+    if (this.lostCount > 0 && !wasReachable) return;
     const newest = Math.max(0, ...[...this.held.values()].map(({ max }) => max));
     const head = this.head?.txid ?? 0;
     if (newest < head) this.fail(`${key} was deleted, and the newest TXID is ${newest} instead of ${head}`);
-    if (this.#hasHole(head)) this.fail(`${key} was deleted: nothing leads on from the oldest snapshot`);
+    if (this.lostCount === 0 && this.#hasHole(head))
+      this.fail(`${key} was deleted: nothing leads on from the oldest snapshot`);
     if (!this.isReachable(head))
       this.fail(`${key} was deleted, and TXID ${head} cannot be restored any more`);
+  }
+
+  /** Somebody else has deleted an object. */
+  lost(key: string): void {
+    this.held.delete(key);
+    this.#lost.set(key, this.#hashes.get(key));
+    this.lostCount++;
   }
 
   /** Whether increments do not lead from the oldest snapshot to a TXID: the points between are lost. */
@@ -246,6 +264,11 @@ export class Histories implements BucketObserver {
   deleted(key: string): void {
     const [, name] = KEY.exec(key) ?? [];
     if (name !== undefined) this.of(name).deleted(key);
+  }
+
+  lost(key: string): void {
+    const [, name] = KEY.exec(key) ?? [];
+    if (name !== undefined) this.of(name).lost(key);
   }
 
   /** A manifest names nothing that the bucket did not have. */

@@ -15,6 +15,8 @@ export interface StoredObject {
 export interface BucketObserver {
   created(key: string, object: StoredObject): void;
   deleted(key: string): void;
+  /** Somebody else deleted the object. */
+  lost(key: string): void;
 }
 
 /** The objects of a run. */
@@ -39,6 +41,11 @@ export class Bucket {
   /** Deletes an object. */
   delete(key: string): void {
     if (this.objects.delete(key)) this.observer.deleted(key);
+  }
+
+  /** Somebody else deletes an object. */
+  lose(key: string): void {
+    if (this.objects.delete(key)) this.observer.lost(key);
   }
 
   /** The keys that a request at this time sees below a prefix, in order. */

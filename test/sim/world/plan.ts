@@ -40,6 +40,8 @@ export interface Plan {
   readonly hasIntruder: boolean;
   /** Whether somebody asks for syncs. */
   readonly hasSyncs: boolean;
+  /** Whether somebody deletes objects from the bucket. */
+  readonly mayLoseObjects: boolean;
 }
 
 const PROFILES: readonly (readonly [weight: number, profile: Profile])[] = [
@@ -67,6 +69,8 @@ export function planOf(seed: number, chance: Chance, folder: string): Plan {
     [1, 3],
   ]);
   const databases = Array.from({ length: databaseCount }, (_, index) => databaseOf(index, chance, folder));
+  const hasIntruder = profile === "clean" && seed % INTRUDED_SEEDS === 0;
+  const hasSyncs = seed % SYNCED_SEEDS === 0;
   return {
     seed,
     profile,
@@ -81,8 +85,9 @@ export function planOf(seed: number, chance: Chance, folder: string): Plan {
     mayCutPower: has("power"),
     mayFailDisk: has("disk"),
     mayMeddle: has("meddling"),
-    hasIntruder: profile === "clean" && seed % INTRUDED_SEEDS === 0,
-    hasSyncs: seed % SYNCED_SEEDS === 0,
+    hasIntruder,
+    hasSyncs,
+    mayLoseObjects: profile === "clean" && hasSyncs && !hasIntruder,
   };
 }
 
