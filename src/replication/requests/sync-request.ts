@@ -5,9 +5,9 @@
  *  1. a capture that began after the request found the pinned files in place and shared with all users, and
  *     captured every commit that the wal-index, or without locks the WAL, showed (`WholeCapture`),
  *  2. no anchor has followed that capture, which could continue another history: then a new one is requested,
- *  3. the store has acknowledged every link up to the TXID of that capture, and
+ *  3. the store has acknowledged every link up to the TXID of that capture,
  *  4. no job, anchor or adoption is about to change the history at this moment,
- *  5. no commits are in a -wal that walrust cannot read, a deleted one or one of another name of the file, and
+ *  5. no commits are in a -wal that walrust cannot read: a deleted one, or one of another name of the file,
  *  6. a listing after the last upload shows that objects lead to that TXID (`bucket-proof.ts`): somebody may
  *     have deleted what the store had acknowledged.
  *

@@ -135,8 +135,8 @@ test("sync ends with 4 and names what is behind; after the outage it ends with 0
   renameSync(`${destination.folder}.away`, destination.folder);
   expect(documentOf<Document>(await mustWalrust([...words, "--json"])).databases[0]).toMatchObject({
     outcome: "synced",
+    // A snapshot may still be on its way: the folder could have lost objects meanwhile.
     uploaded_txid: 2,
-    pending_files: 0,
   });
   app.close(true);
   expect(await watch.stop()).toBe(0);
@@ -175,13 +175,16 @@ test.each(["file", "s3"] as const)(
       { name: "app" },
     ]);
     const run = await mustWalrust(["sync", ...words], options);
+    // The check at the start of the watch may have found the loss before.
     expect(run.stdout).toMatch(
-      /^app: TXID 2 is in \S+ after \d+ ms\n {2}the bucket holds no snapshot .*; a new snapshot is there\n$/,
+      /^app: TXID 2 is in \S+ after \d+ ms\n( {2}the bucket holds no snapshot .*; a new snapshot is there\n)?$/,
     );
-    expect(watch.eventsOf("condition").map((line) => (line as { state?: string }).state)).toEqual([
-      "raised",
-      "cleared",
-    ]);
+    const states = (): string =>
+      watch
+        .eventsOf("condition")
+        .map((line) => line.state)
+        .join();
+    await watch.waitFor("the end of the condition", () => states() === "raised,cleared");
     await watch.kill();
     app.close(true);
     const output = join(folder, "restored.db");

@@ -15,6 +15,7 @@ export interface WatchLine {
   readonly code?: string;
   readonly message?: string;
   readonly reason?: string;
+  readonly state?: string;
   readonly frames?: number;
 }
 
