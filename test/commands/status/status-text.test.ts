@@ -62,8 +62,8 @@ test("a database that cannot be watched has no TXID and no lag that nobody knows
     reportedOf({ database: "two", ...unknown, txid: 7 }),
   ]);
   expect(rows.slice(-2)).toEqual([
-    "  one       failing  -    0        -     -         -    -         -",
-    "  two       failing  -    0        7     -         -    -         -",
+    "  one       failing  -    0        -     -         -    -         -       -",
+    "  two       failing  -    0        7     -         -    -         -       -",
   ]);
   const away = { ...failure, code: "storage" };
   expect(linesOf([reportedOf({ state: "failing", failure: away })]).at(-1)).toContain("failing  0 ");

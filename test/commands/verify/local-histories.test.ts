@@ -6,6 +6,7 @@ import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { remediesOf } from "../../../src/commands/verify/finding-remedies.ts";
 import { acknowledgedTxid, goneReport } from "../../../src/commands/verify/local-histories.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
 import { tempFolder } from "../../support/temp.ts";
@@ -102,11 +103,13 @@ test("acknowledgedTxid counts up to the first captured file that waits", () => {
   expect(acknowledgedTxid(state, live.paths)).toBe(3);
 });
 
-test("goneReport names the file, the state folder and both remedies", () => {
+test("goneReport names the file and the state folder, and its remedy both commands", () => {
   const history = { name: "shop", path: "/srv/shop.db", stateFolder: "/srv/.shop.db-walrust", txid: 7 };
   const { status, findings } = goneReport(history);
   expect([status, findings.length]).toEqual(["errors", 1]);
   expect(findings[0]).toMatchObject({ code: "missing-database", severity: "error", object: null, txid: 7 });
-  const parts = ["/srv/shop.db was", "TXID 7", "`walrust sync shop`", "`walrust snapshot /srv/shop.db`"];
-  for (const part of [...parts, history.stateFolder]) expect(findings[0]!.message).toContain(part);
+  const parts = ["/srv/shop.db was", "TXID 7", history.stateFolder];
+  const [{ remedy } = { remedy: "" }] = remediesOf(history.name, findings, history.path);
+  expect(remedy).toContain("`walrust sync shop` beside a watch, or `walrust snapshot /srv/shop.db`");
+  for (const part of parts) expect(findings[0]!.message).toContain(part);
 });
