@@ -376,7 +376,8 @@ describe("S3Store with a store that does not enforce create-only writes", () => 
     server.options.conditionalPut = "ignored";
     const [one, two] = [open(), open()];
     for (const store of [one, two]) await store.probe(`probe-${store === one}`);
-    // Both stores check before either puts.
+    // Both stores check before either puts, and neither checks again before both have put.
+    server.gathering = { kind: "put", left: 2, all: Promise.withResolvers() };
     server.inject({ kind: "head", when: "before", answer: { status: 404, code: "" }, count: 2 });
     const outcomes = await Promise.allSettled([
       one.put("k", textBody("same size 1"), { createOnly: true, metadata: { writer: "one" } }),

@@ -105,6 +105,8 @@ export class S3Server {
   readonly refusals: string[] = [];
   /** The headers of the last request of a kind. */
   readonly lastHeaders = new Map<RequestKind, Readonly<Record<string, string | undefined>>>();
+  /** The next `left` requests of a kind are answered once all have taken effect; null: each at once. */
+  gathering: { kind: RequestKind; left: number; all: PromiseWithResolvers<void> } | null = null;
   #faults: { fault: Fault; left: number; toSkip: number }[] = [];
   #server: Server;
   #uploadCount = 0;
@@ -169,6 +171,7 @@ export class S3Server {
     this.counts.clear();
     this.refusals.length = 0;
     this.#faults = [];
+    this.gathering = null;
   }
 
   /** Stops listening and closes all connections. */
@@ -193,6 +196,9 @@ export class S3Server {
     const answer =
       refused ??
       (fault?.when === "before" && fault.answer !== "truncate" ? { status: 200 } : this.#handle(kind, call));
+    const { gathering } = this;
+    if (gathering?.kind === kind && --gathering.left === 0) gathering.all.resolve();
+    if (gathering?.kind === kind) await gathering.all.promise;
     if (fault === null || refused !== null) return this.#send(call, response, answer);
     this.#sendFault(call, response, answer, fault);
   }
