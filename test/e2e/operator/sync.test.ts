@@ -9,6 +9,7 @@ import { assertNoSlip, toldFailure } from "../../support/oracles/run-checks.ts";
 import { documentOf, mustWalrust, runWalrust } from "../../support/processes/binary.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { fileDestination, newDestination } from "../../support/servers/destinations.ts";
+import { testWith } from "../../support/servers/peers.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 /** Without a sync, nothing is captured for an hour after a capture. */
@@ -155,9 +156,9 @@ test("sync --all syncs a database that a glob has not found yet", async () => {
   ]);
 });
 
-test.each(["file", "s3"] as const)(
-  "sync uploads a new snapshot where objects were deleted: %s",
-  async (kind) => {
+for (const kind of ["file", "s3"] as const) {
+  const testIt = kind === "file" ? test : testWith("versitygw");
+  testIt(`sync uploads a new snapshot where objects were deleted: ${kind}`, async () => {
     const { databases, folder } = newApps("app");
     const destination = await newDestination(kind);
     const options = { env: destination.env };
@@ -190,8 +191,8 @@ test.each(["file", "s3"] as const)(
     const output = join(folder, "restored.db");
     await mustWalrust(["restore", "app", "-o", output, ...destination.words], options);
     expect(judgeAppDatabase(output).get(1)).toBe(1);
-  },
-);
+  });
+}
 
 test("sync ends with 4 and the reason if the new snapshot cannot be uploaded", async () => {
   const { databases, destination } = newApps("app");
