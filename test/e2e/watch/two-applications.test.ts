@@ -43,7 +43,9 @@ test("watch beside two writers keeps the WAL short, and SIGKILL of all three los
   await mustWalrust(["restore", "app", "-o", restored, ...destination.words]);
   const numbers = judgeAppDatabase(restored);
   for (const [index, writer] of writers.entries()) {
-    expect(numbers.get(index + 1)).toBe(writer.newest());
+    // A writer that was killed may have committed once more, and SQLite may keep its successor waiting.
+    const unacknowledged = numbers.get(index + 1)! - writer.newest();
+    expect([0, 1]).toContain(unacknowledged);
   }
   checkpoint(database);
   assertSameBytes(restored, database);
