@@ -120,8 +120,11 @@ export class WatchControl {
   async #sync({ names, destination, timeoutMs = SYNC_MS }: WatchRequest): Promise<SyncAnswer> {
     const { url, location } = this.context.store;
     if (destination !== undefined && destination !== location) return { destination: url, databases: [] };
+    const { env } = this.context;
+    const startMs = env.monotonicMs();
     if (names === undefined) await this.#discover(timeoutMs);
-    return { destination: url, databases: await this.fleet.sync(names ?? null, timeoutMs) };
+    const leftMs = timeoutMs - (env.monotonicMs() - startMs);
+    return { destination: url, databases: await this.fleet.sync(names ?? null, leftMs) };
   }
 
   /**

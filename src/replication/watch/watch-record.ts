@@ -11,7 +11,6 @@ import type { Snapshots } from "../upkeep/snapshots.ts";
 import type { UpkeepSchedule } from "../upkeep/upkeep-schedule.ts";
 import type { ChainHold } from "../upload/spool-merge.ts";
 import { UploadHistory } from "../upload/upload-history.ts";
-import { isUploadDue } from "../upload/uploader.ts";
 import type { Attachment, LastCapture } from "./attachment.ts";
 import type { FilesVerdict, JobKind, LookFacts, Phase, SeenFacts } from "./plan-look.ts";
 import type { SetAside } from "./set-aside.ts";
@@ -251,13 +250,14 @@ export function paceOf(
   const isSound =
     attachment.live !== null && attachment.anchorReason === null && attachment.adoptReason === null;
   const isWhole = isSound && !record.hasFailed && !record.isFileAbsent && !record.isSpoolFull;
-  const isAtRest = phase === "watching" && job === "none" && !isUploadWaiting(attachment, work);
+  const isAtRest = phase === "watching" && job === "none" && !isUploadDue(attachment, work);
   if (!isWhole || !isAtRest || !health.isCalm || snapshots.isRequested || isRequested) return "busy";
   return nowMs - lastCaptureMs < ACTIVE_MS ? "active" : "idle";
 }
 
-function isUploadWaiting({ captured }: Attachment, work: Pick<Work, "isWaiting"> | null): boolean {
-  if (captured === null || !isUploadDue(captured)) return false;
+/** Looks at an idle pace start the check of a bucket without pending files: hundreds may wait for a store. */
+function isUploadDue({ captured }: Attachment, work: Pick<Work, "isWaiting"> | null): boolean {
+  if (captured === null || captured.pending.length === 0) return false;
   return work?.isWaiting(captured) !== false;
 }
 
