@@ -1,6 +1,7 @@
 /**
  * Finds the processes that have files open, from the descriptors in /proc. Other users' processes show only
- * to root, and processes of other pid namespaces to nobody. No file of a database is opened.
+ * to root, and processes of other pid namespaces to nobody. Also the state of such a process. No file of a
+ * database is opened, and no signal is sent.
  */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
@@ -109,4 +110,28 @@ export function commandOf(path: string): string {
   } catch {
     return "?";
   }
+}
+
+/** The letters of /proc/PID/stat for a process that a signal or a debugger has stopped. */
+const STOPPED: ReadonlySet<string> = new Set(["T", "t"]);
+
+/** The letter of the state of a process, or null where the system does not show the process. */
+export function processStateOrNull(pid: number, procFolder = "/proc"): string | null {
+  try {
+    const text = readFileSync(`${procFolder}/${pid}/stat`, "latin1");
+    // The name of the executable stands in parentheses, and may contain any character.
+    return /^ ([A-Za-z]) /.exec(text.slice(text.lastIndexOf(")") + 1))?.[1] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** Whether a process is stopped, so that a wait for it is in vain. */
+export function isProcessStopped(pid: number, procFolder?: string): boolean {
+  return isStoppedState(processStateOrNull(pid, procFolder));
+}
+
+/** Whether the letter is that of a stopped process. */
+export function isStoppedState(state: string | null): boolean {
+  return STOPPED.has(state ?? "");
 }

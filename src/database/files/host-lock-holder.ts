@@ -1,15 +1,12 @@
 /**
  * Finds out whether another walrust has a database, and which process that may be. A query; takes no lock.
  */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { WalrustError } from "../../errors.ts";
 import { closeDescriptor, descriptorIdentity, openDescriptor } from "./descriptors.ts";
-import type { FileUser } from "./file-users.ts";
+import { type FileUser, isProcessStopped, isWalrust } from "./file-users.ts";
 import { HOST_LOCK_BYTE } from "./lock-bytes.ts";
 import { isLockedByOther, ofdLocksSupported } from "./ofd-lock.ts";
-
-/** The name of the executable. */
-const COMMAND = "walrust";
 
 /** The walrust that holds the host lock of a database. */
 export interface HostLockHolder {
@@ -28,10 +25,10 @@ export interface HostLockHolder {
  */
 export function hostLockHolderOrNull(path: string, users: readonly FileUser[]): HostLockHolder | null {
   if (!isHostLocked(path)) return null;
-  const pid = users.find(({ command }) => command === COMMAND)?.pid ?? null;
+  const pid = users.find(isWalrust)?.pid ?? null;
   if (pid === null) return { path, pid, otherUid: null, isStopped: false };
   const uid = statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid ?? null;
-  return { path, pid, otherUid: uid === process.geteuid?.() ? null : uid, isStopped: isStopped(pid) };
+  return { path, pid, otherUid: uid === process.geteuid?.() ? null : uid, isStopped: isProcessStopped(pid) };
 }
 
 function isHostLocked(path: string): boolean {
@@ -47,17 +44,6 @@ function isHostLocked(path: string): boolean {
     return isLockedByOther(fd, HOST_LOCK_BYTE, 1, "exclusive");
   } finally {
     closeDescriptor(descriptorIdentity(fd), fd);
-  }
-}
-
-/** The state is the first field after the name, which is in brackets and may hold any character. */
-function isStopped(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    return /^\) [Tt]/.test(stat.slice(stat.lastIndexOf(")")));
-  } catch {
-    // The process has ended.
-    return false;
   }
 }
 

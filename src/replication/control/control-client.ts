@@ -3,6 +3,7 @@
  * one request, and waits for the answer. Without a running watch the answer is null.
  */
 import type { Socket } from "bun";
+import { isProcessStopped } from "../../database/files/file-users.ts";
 import type { Env } from "../../env.ts";
 import { asWalrustError, WalrustError } from "../../errors.ts";
 import { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
@@ -14,7 +15,7 @@ import {
   pidOfSocket,
 } from "./announcements.ts";
 import { type ControlRequest, parseAnswer, type WatchRequest } from "./control-request.ts";
-import { isProcessStopped, silentError } from "./silent-watch.ts";
+import { silentError } from "./silent-watch.ts";
 
 /** A watch that takes longer to acknowledge a request hangs. */
 const ACKNOWLEDGE_LIMIT_MS = 10_000;

@@ -2,11 +2,8 @@
  * The error for a watch that does not answer, with the state in which the system has its process. No signal
  * is sent to the process.
  */
-import { readFileSync } from "node:fs";
+import { isStoppedState, processStateOrNull } from "../../database/files/file-users.ts";
 import { WalrustError } from "../../errors.ts";
-
-/** The letters of /proc/PID/stat for a process that a signal or a debugger has stopped. */
-const STOPPED: ReadonlySet<string> = new Set(["T", "t"]);
 
 const STATE_TEXTS: Readonly<Record<string, string>> = {
   R: "it is computing",
@@ -15,29 +12,13 @@ const STATE_TEXTS: Readonly<Record<string, string>> = {
   Z: "it has ended, and its parent has not noticed",
 };
 
-/** The letter of the state of a process, or null where the system does not show the process. */
-export function processStateOrNull(pid: number, procFolder = "/proc"): string | null {
-  try {
-    const text = readFileSync(`${procFolder}/${pid}/stat`, "latin1");
-    // The name of the executable stands in parentheses, and may contain any character.
-    return /^ ([A-Za-z]) /.exec(text.slice(text.lastIndexOf(")") + 1))?.[1] ?? null;
-  } catch {
-    return null;
-  }
-}
-
-/** Whether a process is stopped, so that a wait for it is in vain. */
-export function isProcessStopped(pid: number, procFolder?: string): boolean {
-  return STOPPED.has(processStateOrNull(pid, procFolder) ?? "");
-}
-
 /** The error for a watch that has sent nothing for `waitedMs`. */
 export function silentError(pid: number, waitedMs: number, procFolder?: string): WalrustError {
   const state = processStateOrNull(pid, procFolder);
   const message = `The watch with pid ${pid} does not answer`;
   const waited = `${Math.round(waitedMs / 1000)} s`;
   const context = { pid };
-  if (STOPPED.has(state ?? "")) {
+  if (isStoppedState(state)) {
     return new WalrustError("locked", `${message}: the process is stopped (SIGSTOP) and captures nothing`, {
       hint: `Let it go on: kill -CONT ${pid}. Commits of the meantime are captured then`,
       context,

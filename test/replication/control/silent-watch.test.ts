@@ -1,12 +1,10 @@
 /** The words about a watch that does not answer, by the state of its process. */
+
 import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import {
-  isProcessStopped,
-  processStateOrNull,
-  silentError,
-} from "../../../src/replication/control/silent-watch.ts";
+import { isProcessStopped, processStateOrNull } from "../../../src/database/files/file-users.ts";
+import { silentError } from "../../../src/replication/control/silent-watch.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 /** A folder like /proc in which process 77 has this state. */
