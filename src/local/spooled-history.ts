@@ -51,6 +51,11 @@ export function acknowledgedTxid(paths: StateFolder, owner: HistoryOwner): numbe
   const { txid, chain, destination, name } = reading.state;
   if (destination !== owner.destination || name !== owner.name) return 0;
   if (!existsSync(paths.spoolFolder)) return txid;
-  const spool = loadSpool(paths.spoolFolder, txid, chain, false);
-  return spool.kind === "pending" ? uploadedTxidOf(txid, spool.files) : "unknown";
+  try {
+    const spool = loadSpool(paths.spoolFolder, txid, chain, false);
+    return spool.kind === "pending" ? uploadedTxidOf(txid, spool.files) : "unknown";
+  } catch {
+    // A watch changes the files just now, or this user may not read them.
+    return "unknown";
+  }
 }

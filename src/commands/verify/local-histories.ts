@@ -2,9 +2,8 @@
  * Finds the databases of this machine whose local state says that a destination has acknowledged their
  * objects. `verify` reports those of which the bucket holds nothing: no listing of a bucket shows them.
  */
-import { loadSpool, uploadedTxidOf } from "../../local/spool.ts";
-import { type DatabaseState, readState } from "../../local/state.ts";
-import type { StateFolder } from "../../local/state-folder.ts";
+import { acknowledgedTxid } from "../../local/spooled-history.ts";
+import { readState } from "../../local/state.ts";
 import { missingReport, type VerifyReport } from "../../recovery/verify/verify-report.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { localPaths, localPlaces } from "../shared/local-places.ts";
@@ -43,22 +42,11 @@ export async function localHistories(
     if (reading.kind !== "state" || reading.isCopy === true) continue;
     const { state } = reading;
     if (state.destination !== store.url || isThere(state.name)) continue;
-    const txid = acknowledgedTxid(state, paths);
-    if (txid > 0) histories.set(state.name, { name: state.name, path, stateFolder: paths.folder, txid });
+    const txid = acknowledgedTxid(paths, { destination: store.url, name: state.name });
+    if (txid !== "unknown" && txid > 0)
+      histories.set(state.name, { name: state.name, path, stateFolder: paths.folder, txid });
   }
   return [...histories.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
-}
-
-/** The newest acknowledged TXID; 0 when none is, or when the captured files do not show it. */
-export function acknowledgedTxid(state: DatabaseState, { spoolFolder }: StateFolder): number {
-  try {
-    const spool = loadSpool(spoolFolder, state.txid, state.chain, false);
-    return spool.kind === "pending" ? uploadedTxidOf(state.txid, spool.files) : 0;
-  } catch {
-    // The spool folder is gone, or a watch changes it just now: the state alone tells how far the history
-    // goes.
-    return state.txid;
-  }
 }
 
 /** The report on a database of which the bucket holds nothing, with what to do. */

@@ -7,8 +7,7 @@ import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { remediesOf } from "../../../src/commands/verify/finding-remedies.ts";
-import { acknowledgedTxid, goneReport } from "../../../src/commands/verify/local-histories.ts";
-import { spooledHistory } from "../../support/histories/spooled-history.ts";
+import { goneReport } from "../../../src/commands/verify/local-histories.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 setDefaultTimeout(30_000);
@@ -91,16 +90,6 @@ describe("verify of a bucket that lost a whole database", () => {
     const run = await walrust("verify", "--all", "-b", `file://${join(folder, "other")}`, ...config);
     expect([run.exitCode, run.stdout.includes("shop")]).toEqual([0, false]);
   });
-});
-
-test("acknowledgedTxid counts up to the first captured file that waits", () => {
-  const { live } = spooledHistory(3);
-  const state = live.state!;
-  expect(acknowledgedTxid(state, live.paths)).toBe(0);
-  for (const { path } of live.pending.slice(0, 2)) rmSync(path);
-  expect(acknowledgedTxid(state, live.paths)).toBe(2);
-  rmSync(live.paths.spoolFolder, { recursive: true });
-  expect(acknowledgedTxid(state, live.paths)).toBe(3);
 });
 
 test("goneReport names the file and the state folder, and its remedy both commands", () => {
