@@ -215,6 +215,8 @@ async function takeLate(fleet: Fleet, { discover }: Pick<WatchInput, "discover">
     .catch((error: unknown) => env.log.warn(`cannot discover databases: ${errorMessage(error)}`))
     .finally(() => found.abort());
   await Promise.race([late, env.sleep(LATE_DISCOVERY_MS, found.signal)]);
+  if (found.signal.aborted) return;
+  env.log.warn("databases that were created in the last seconds may not be captured: the search takes long");
 }
 
 /** Takes the databases of a discovery that was not the loop's. @param isAnew as `Fleet.accept` */

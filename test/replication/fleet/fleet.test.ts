@@ -66,6 +66,15 @@ describe("a fleet", () => {
     for (const { path, name } of many) await expectSame(store, path, name);
   });
 
+  test("says at the end that a search does not end, and ends all the same", async () => {
+    const one = await tenant("one");
+    const discover = (): Promise<never> => new Promise(() => {});
+    const run = new FleetRun([one], new MemoryStore(), { discover });
+    await run.uploaded(1, "one");
+    expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
+    expect(run.isSaid("databases that were created in the last seconds may not be captured")).toBe(true);
+  });
+
   test("captures a database that is created just before the end", async () => {
     const [one, two] = [await tenant("one"), await tenant("two")];
     const store = new MemoryStore();
