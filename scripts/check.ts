@@ -24,10 +24,7 @@ for (const program of [".", "src/observability/dashboard/browser"]) {
 if ((await run(bunCommand("scripts/reference.ts", "--check"))) !== 0) failures.push("the reference");
 
 if (!process.argv.includes("--static")) {
-  const { counts } = await runTests(
-    findTestFiles([]).filter((path) => !isEndToEnd(path)),
-    "parallel",
-  );
+  const { counts } = await runTests(findTestFiles([]).filter((path) => !isEndToEnd(path)));
   console.log(`\n${countingLine(counts)}`);
   if (counts.failed > 0 || counts.passed === 0) failures.push("tests");
 }

@@ -1,6 +1,6 @@
 /**
  * `bun run test [FILTER…]`: installs packages, builds the executable, runs the unit tests in parallel and
- * then the end-to-end tests one file at a time. With filters, runs only files whose path contains one of
+ * then the end-to-end tests, two files at a time. With filters, runs only files whose path contains one of
  * them. The files of a few failed tests run a second time, alone: a test that passes then counts as passed,
  * and the end of the output names it with the first failure. The last line counts tests. Exits with 1 when a
  * test or the build failed, or when no test ran.
@@ -10,6 +10,7 @@ import {
   addResults,
   applySecondRun,
   countingLine,
+  END_TO_END_WORKERS,
   findTestFiles,
   formatFailures,
   isEndToEnd,
@@ -28,14 +29,11 @@ if (endToEnd.length > 0 && (await run(bunCommand("scripts/build.ts"))) !== 0) {
   fail("The executable cannot be built, so nothing was tested\n0 passed, 1 failed, 0 skipped");
 }
 
-const unit = await runTests(
-  files.filter((path) => !isEndToEnd(path)),
-  "parallel",
-);
-const first = addResults(unit, await runTests(endToEnd, "serial"));
+const unit = await runTests(files.filter((path) => !isEndToEnd(path)));
+const first = addResults(unit, await runTests(endToEnd, END_TO_END_WORKERS));
 const failedFiles = [...new Set(first.failures.map((failure) => failure.file))];
 const result = mayRunAgain(first)
-  ? applySecondRun(first, await runTests(failedFiles, "serial"))
+  ? applySecondRun(first, await runTests(failedFiles, 1))
   : { ...first, unsteady: [] };
 
 const { counts } = result;

@@ -103,19 +103,28 @@ export function findTestFiles(filters: readonly string[]): string[] {
   return all.filter((path) => wanted.some((filter) => path.includes(filter)));
 }
 
-/** Whether a test file needs the built executable; such files run one at a time. */
+/** Whether a test file needs the built executable. */
 export function isEndToEnd(path: string): boolean {
   return path.startsWith("test/e2e/");
 }
 
-/** Runs test files: `parallel` in several worker processes, `serial` one file after the other. */
-export async function runTests(files: readonly string[], order: "parallel" | "serial"): Promise<RunResult> {
+/**
+ * Processes that run end-to-end tests. These tests mostly wait for a process or for its clock: two at once
+ * take half of the time of one after the other and disturb each other little. More would fill two cores.
+ */
+export const END_TO_END_WORKERS = 2;
+
+/**
+ * Runs test files in worker processes: a process for each core unless a number is given. With one worker,
+ * one file runs after the other.
+ */
+export async function runTests(files: readonly string[], workers?: number): Promise<RunResult> {
   if (files.length === 0) return { counts: NO_TESTS, failures: [] };
   const child = Bun.spawn(
     bunCommand(
       "test",
       `--timeout=${PER_TEST_TIMEOUT_MS}`,
-      order === "parallel" ? "--parallel" : "--isolate",
+      ...workerFlags(workers),
       ...files.map((path) => `./${path}`),
     ),
     { cwd: ROOT, env: testEnvironment(), stdio: ["ignore", "inherit", "pipe"] },
@@ -126,6 +135,11 @@ export async function runTests(files: readonly string[], order: "parallel" | "se
     output += chunk;
   }
   return { counts: readCounts(output, await child.exited), failures: readFailures(output) };
+}
+
+function workerFlags(workers: number | undefined): string[] {
+  if (workers === 1) return ["--isolate"];
+  return [workers === undefined ? "--parallel" : `--parallel=${workers}`];
 }
 
 /**

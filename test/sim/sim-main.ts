@@ -36,6 +36,9 @@ const isVerbose = process.argv.includes("--verbose");
 // Memory in place of a disk: a run does nothing but call files.
 const base = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
 const folder = mkdtempSync(join(base, "walrust-sim-"));
+// A watch that crashes leaves the folder of its socket behind; there it goes with the others.
+process.env["TMPDIR"] = join(folder, "temporary");
+mkdirSync(join(folder, "temporary"), { mode: 0o700 });
 let escaped: unknown = null;
 process.on("unhandledRejection", (error) => {
   if (!(error instanceof Crashed)) escaped ??= error;
