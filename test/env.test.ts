@@ -24,6 +24,12 @@ describe("systemEnv clocks", () => {
     expect(elapsedMs).toBeGreaterThanOrEqual(4);
     expect(elapsedMs).toBeLessThan(5_000);
   });
+
+  test("sleepSync waits for a fraction of a millisecond, too", () => {
+    const start = env.monotonicMs();
+    for (let wait = 0; wait < 50; wait++) env.sleepSync(0.1);
+    expect(env.monotonicMs() - start).toBeGreaterThanOrEqual(5);
+  });
 });
 
 describe("systemEnv sleep", () => {

@@ -5,8 +5,8 @@ import { closeSync, copyFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { type CycleOptions, type CycleOutcome, checkpointCycle } from "../../src/database/checkpoint.ts";
 import { connectionCount, fileIdentityOrNull, openDescriptor } from "../../src/database/files/descriptors.ts";
-import { FREEZE_BYTE } from "../../src/database/files/lock-bytes.ts";
-import { lockExclusive } from "../../src/database/files/ofd-lock.ts";
+import { FREEZE_BYTE, WRITER_BYTE } from "../../src/database/files/lock-bytes.ts";
+import { lockExclusive, unlock } from "../../src/database/files/ofd-lock.ts";
 import { Pin } from "../../src/database/pin/pin.ts";
 import { SILENT_LOG, systemEnv } from "../../src/env.ts";
 import { WalShadow } from "../support/oracles/wal-shadow.ts";
@@ -170,6 +170,24 @@ test("checkpointCycle gives up within its budget when a writer keeps the lock, h
     expect(cycle().outcome).toBe("complete");
   }
   expect(Math.min(...durationsMs)).toBeLessThan(900);
+});
+
+test("checkpointCycle finds a lock that is free only now and then, and only while it waits", async () => {
+  const { pin, shadow } = await scene();
+  const fd = openDescriptor(pin.shmPath);
+  expect(lockExclusive(fd, WRITER_BYTE, 1)).toBe(true);
+  let nowMs = 0;
+  let waits = 0;
+  // A writer on the core of the cycle: it gets on in the waits alone, and every hundredth ends between
+  // commits.
+  const sleepSync = (durationMs: number): void => {
+    nowMs += durationMs + 0.08;
+    if (++waits === 100) unlock(fd, WRITER_BYTE, 1);
+  };
+  const shared = { ...env, monotonicMs: () => nowMs, sleepSync };
+  const options = { writeLockTimeoutMs: 20, truncate: false };
+  expect(checkpointCycle(pin, () => shadow.capture(), options, shared).outcome).toBe("complete");
+  closeSync(fd);
 });
 
 test.each([1, 2])("checkpointCycle keeps the pin when capture number %i aborts it", async (failing) => {
