@@ -26,7 +26,10 @@ export interface BuildOptions {
   readonly outfile: string;
   /** Bun's name of the platform; absent for this machine's. */
   readonly target?: string | undefined;
-  readonly withProfile: boolean;
+  /** Bun's executable for the platform; absent for the one that Bun finds or downloads. */
+  readonly runtime?: string | undefined;
+  /** The order of the bytecode: recorded by a first pass, read from a file, or none. */
+  readonly order: "recorded" | { readonly file: string } | "none";
 }
 
 /**
@@ -37,16 +40,21 @@ export async function build(options: BuildOptions): Promise<void> {
   await mkdir(dirname(options.outfile), { recursive: true });
   const folder = await mkdtemp(join(dirname(options.outfile), ".build-"));
   try {
-    const orderFile = options.withProfile ? await recordProfile(folder) : null;
+    const { order } = options;
+    const recorded = order === "recorded" ? await recordProfile(folder) : null;
     const output = join(folder, "walrust");
-    await compile(output, options.target, orderFile);
+    await compile(output, options, typeof order === "object" ? order.file : recorded);
     await rename(output, options.outfile);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function compile(outfile: string, target: string | undefined, orderFile: string | null): Promise<void> {
+async function compile(
+  outfile: string,
+  { target, runtime }: Pick<BuildOptions, "target" | "runtime">,
+  orderFile: string | null,
+): Promise<void> {
   const { version } = await Bun.file(join(ROOT, "package.json")).json();
   const result = await capture(
     bunCommand(
@@ -63,6 +71,7 @@ async function compile(outfile: string, target: string | undefined, orderFile: s
       `WALRUST_VERSION=${JSON.stringify(version)}`,
       `--outfile=${outfile}`,
       ...(target === undefined ? [] : [`--target=${target}`]),
+      ...(runtime === undefined ? [] : [`--compile-executable-path=${runtime}`]),
       ...(orderFile === null ? [] : [`--bytecode-order=${orderFile}`]),
     ),
   );
@@ -75,7 +84,7 @@ async function compile(outfile: string, target: string | undefined, orderFile: s
  */
 async function recordProfile(folder: string): Promise<string | null> {
   const program = join(folder, "unordered");
-  await compile(program, undefined, null);
+  await compile(program, {}, null);
   const work = await mkdtemp(join(tmpdir(), "walrust-profile-"));
   const orderFile = join(folder, "walrust.order");
   const database = new Database(join(work, "profile.db"));
@@ -144,7 +153,7 @@ if (import.meta.main) {
   const outfile = resolve(values.outfile ?? (target === undefined ? BINARY : `${BINARY}-${target}`));
   await ensurePackages();
   try {
-    await build({ outfile, target, withProfile: !values["no-profile"] });
+    await build({ outfile, target, order: values["no-profile"] ? "none" : "recorded" });
   } catch (error) {
     fail(error instanceof Error ? error.message : String(error));
   }

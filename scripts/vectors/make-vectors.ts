@@ -1,6 +1,7 @@
 /**
- * `bun scripts/make-vectors.ts`: writes test/format/vectors with independent programs: sqlite3, python3, the
- * ltx CLI, Litestream. Never uses walrust's own codecs. Salts and timestamps differ in every run.
+ * `bun scripts/vectors/make-vectors.ts`: writes test/format/vectors with independent programs: sqlite3,
+ * python3, the ltx CLI, Litestream. Never uses walrust's own codecs. Salts and timestamps differ in every
+ * run.
  *
  * WALRUST_OLD_LTX names an ltx CLI from before the LZ4 block format (see the vectors' README.md). Without
  * that variable, the script keeps the one vector that needs the old CLI.
@@ -8,9 +9,9 @@
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { peerPath } from "../test/support/servers/peers.ts";
+import { peerPath } from "../../test/support/servers/peers.ts";
 
-const VECTORS = join(import.meta.dir, "..", "test", "format", "vectors");
+const VECTORS = join(import.meta.dir, "..", "..", "test", "format", "vectors");
 const WAL_PAGE_SIZES = [512, 4096, 65536];
 const work = mkdtempSync(join(tmpdir(), "walrust-vectors-"));
 

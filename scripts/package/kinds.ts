@@ -1,0 +1,15 @@
+/** All kinds of packages, in the order in which a run makes them. A new kind is a row here. */
+import { archives } from "./archive.ts";
+import type { PackageKind } from "./package-kind.ts";
+
+/** The kinds that `--kind` selects from. */
+export const KINDS: readonly PackageKind[] = [archives];
+
+/** The kinds with these names; all without names. @throws Error for an unknown name */
+export function kindsNamed(names: readonly string[]): PackageKind[] {
+  for (const name of names) {
+    if (KINDS.some((kind) => kind.name === name)) continue;
+    throw new Error(`Unknown kind ${name}, expected one of ${KINDS.map((kind) => kind.name).join(", ")}`);
+  }
+  return KINDS.filter((kind) => names.length === 0 || names.includes(kind.name));
+}
