@@ -19,7 +19,7 @@ interface Package {
 }
 
 /** All direct and indirect dependencies, with their folders, by name and version. */
-function bundledPackages(): Map<string, { folder: string; manifest: Package }> {
+export function bundledPackages(): Map<string, { folder: string; manifest: Package }> {
   const found = new Map<string, { folder: string; manifest: Package }>();
   const visit = (name: string, from: string): void => {
     const folder = folderOf(name, from);

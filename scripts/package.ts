@@ -5,9 +5,11 @@
  *   --kind NAMES     kinds of packages (scripts/package/kinds.ts); all of them without it
  *   --out FOLDER     instead of dist/packages; the files of an earlier run there are removed
  *   --binary PATH    packs this executable of this machine's platform instead of a build
+ *   --level N        compression of zlib, 1 to 9; 9 without it
  *
  * Two runs of one commit make the same bytes: every time in a package is SOURCE_DATE_EPOCH, by default the
  * time of the commit, and the executables contain the pinned Bun. Uncommitted changes cause a warning.
+ * WALRUST_REPOSITORY is the `repository` of the npm packages, if package.json has none.
  */
 import { existsSync } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
@@ -51,6 +53,7 @@ async function main(): Promise<void> {
       kind: { type: "string" },
       out: { type: "string", default: join(ROOT, "dist", "packages") },
       binary: { type: "string" },
+      level: { type: "string", default: "9" },
     },
   });
   const namesOf = (list: string | undefined): string[] => list?.split(",") ?? [];
@@ -60,6 +63,7 @@ async function main(): Promise<void> {
   await ensurePackages();
   const manifest = await Bun.file(join(ROOT, "package.json")).json();
   const { version, description, license } = manifest;
+  const repository = manifest.repository ?? process.env["WALRUST_REPOSITORY"];
   const epochSeconds = await readEpochSeconds();
   const executables: readonly Executable[] =
     values.binary === undefined
@@ -68,7 +72,8 @@ async function main(): Promise<void> {
   await checkVersion(executables, version);
   const documents = await collectDocuments(executables);
   await emptyFolder(folder);
-  const context = { version, description, license, epochSeconds, folder, executables, documents };
+  const about = { version, description, license, repository, epochSeconds };
+  const context = { ...about, compressionLevel: Number(values.level), folder, executables, documents };
   const names: string[] = [];
   for (const kind of kinds) names.push(...(await kind.make(context)));
   await Bun.write(join(folder, SUMS), await formatSums(folder, names));

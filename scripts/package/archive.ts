@@ -15,7 +15,10 @@ async function make(context: PackageContext): Promise<string[]> {
     const folder = `walrust-${context.version}-${executable.target.name}`;
     const entries = await entriesOf(context, executable, folder);
     const name = `${folder}.tar.gz`;
-    await Bun.write(join(context.folder, name), tarGzip(entries, context.epochSeconds));
+    await Bun.write(
+      join(context.folder, name),
+      tarGzip(entries, context.epochSeconds, context.compressionLevel),
+    );
     names.push(name);
   }
   return names;

@@ -1,9 +1,11 @@
 /** All kinds of packages, in the order in which a run makes them. A new kind is a row here. */
 import { archives } from "./archive.ts";
+import { npmPackages } from "./npm/npm-packages.ts";
 import type { PackageKind } from "./package-kind.ts";
+import { bill } from "./sbom.ts";
 
 /** The kinds that `--kind` selects from. */
-export const KINDS: readonly PackageKind[] = [archives];
+export const KINDS: readonly PackageKind[] = [npmPackages, archives, bill];
 
 /** The kinds with these names; all without names. @throws Error for an unknown name */
 export function kindsNamed(names: readonly string[]): PackageKind[] {

@@ -25,8 +25,12 @@ export interface PackageContext {
   readonly description: string;
   /** SPDX name of walrust's own license. */
   readonly license: string;
+  /** `repository` of package.json; npm accepts a proof of origin only for packages that name theirs. */
+  readonly repository?: string | undefined;
   /** Modification time of every file in a package, in seconds since 1970: SOURCE_DATE_EPOCH. */
   readonly epochSeconds: number;
+  /** Level of zlib, 1 to 9: low levels are for tests. */
+  readonly compressionLevel: number;
   /** The folder for finished packages. */
   readonly folder: string;
   /** One executable for each wanted platform, in the order of the table of targets. */

@@ -6,7 +6,7 @@
  * mtime 136 (12), checksum 148 (8), type 156 (1), magic and version 257 (8), prefix 345 (155). Numbers are
  * octal digits with a NUL behind. Content is padded to blocks; two zero blocks end the archive.
  */
-import { constants, gzipSync } from "node:zlib";
+import { gzipSync } from "node:zlib";
 
 /** A file of an archive. */
 export interface TarEntry {
@@ -23,7 +23,7 @@ const NAME_SIZE = 100;
  * The bytes of an archive.
  * @throws Error for a path that ustar cannot hold, and for two entries with one path
  */
-export function tar(entries: readonly TarEntry[], epochSeconds: number): Uint8Array {
+export function tar(entries: readonly TarEntry[], epochSeconds: number): Uint8Array<ArrayBuffer> {
   const sorted = [...entries].sort((a, b) => (a.path < b.path ? -1 : 1));
   const parts: Uint8Array[] = [];
   for (const [index, entry] of sorted.entries()) {
@@ -38,9 +38,9 @@ export function tar(entries: readonly TarEntry[], epochSeconds: number): Uint8Ar
   return new Uint8Array(Buffer.concat(parts));
 }
 
-/** The bytes of an archive, compressed with gzip. @throws Error as `tar` does */
-export function tarGzip(entries: readonly TarEntry[], epochSeconds: number): Uint8Array {
-  return gzipSync(tar(entries, epochSeconds), { level: constants.Z_BEST_COMPRESSION });
+/** The bytes of an archive, compressed with gzip at a level of zlib. @throws Error as `tar` does */
+export function tarGzip(entries: readonly TarEntry[], epochSeconds: number, level: number): Uint8Array {
+  return gzipSync(tar(entries, epochSeconds), { level });
 }
 
 function header(entry: TarEntry, size: number, epochSeconds: number): Uint8Array {
