@@ -71,8 +71,9 @@ const VERBS: readonly Verb[] = [
   pragmaVerb,
 ];
 
-/** The last signal received, and the controller that it aborts. */
+/** The last signal received, when the first one was, and the controller that it aborts. */
 let stoppedBy: StopSignal = "SIGINT";
+let stoppedAtMs = 0;
 const stopping = new AbortController();
 
 /** The application that runs this process through the library, or null. */
@@ -85,6 +86,12 @@ const signals: Signals = { takeOver };
 
 /** Exit codes of a second signal: 128 plus its number. */
 const SIGNAL_EXIT_CODES = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const;
+
+/**
+ * Signals within this time after the first are the same stop. Ctrl-C signals all processes of the terminal,
+ * and npm, make and process managers then pass the signal on to processes that have got it already.
+ */
+const SAME_STOP_MS = 500;
 
 type StopSignal = keyof typeof SIGNAL_EXIT_CODES;
 
@@ -191,25 +198,28 @@ async function ownedSettings(
 }
 
 /**
- * Aborts on the first SIGINT, SIGTERM or SIGHUP (a closed terminal); a second one ends the process at once. A
- * SIGHUP that is ignored at the start stays ignored, for nohup. With an owner, its end aborts, and signals
- * count only after this end.
+ * Aborts on the first SIGINT, SIGTERM or SIGHUP (a closed terminal); a second one ends the process at once,
+ * unless both come together. A SIGHUP that is ignored at the start stays ignored, for nohup. With an owner,
+ * its end aborts, and signals count only after this end.
  */
 function stopSignal(isJson: boolean): AbortSignal {
   void owner?.gone().then(() => {
     stoppedBy = "SIGTERM";
     stopping.abort();
   });
+  const { monotonicMs } = systemEnv(SILENT_LOG);
   const names: StopSignal[] = isHangupIgnored() ? ["SIGINT", "SIGTERM"] : ["SIGINT", "SIGTERM", "SIGHUP"];
   for (const name of names) {
     process.on(name, () => {
       if (owner !== null && (owner.isAlive || stopping.signal.aborted)) return;
       if (isTaken(name)) return;
+      if (stopping.signal.aborted && monotonicMs() - stoppedAtMs < SAME_STOP_MS) return;
       stoppedBy = name;
       if (stopping.signal.aborted) {
         printInterrupted(`Stopped at once by a second ${name}`, isJson);
         process.exit(SIGNAL_EXIT_CODES[name]);
       }
+      stoppedAtMs = monotonicMs();
       stopping.abort();
     });
   }

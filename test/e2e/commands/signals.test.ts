@@ -48,6 +48,17 @@ test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)("watch ends with 0 after %s"
   expect(watch.stderr).not.toContain("walrust:");
 });
 
+test("watch ends with 0 when two signals come together, as from a terminal and from npm", async () => {
+  const path = join(tempFolder("twice"), "app.db");
+  createAppDatabase(path);
+  const watch = await WatchProcess.start([path, ...fileDestination().words, "--no-metrics"]);
+  await watch.waitForUploads(1);
+  watch.signal("SIGINT");
+  watch.signal("SIGTERM");
+  expect(await watch.exit()).toBe(0);
+  expect(watch.stderr).not.toContain("walrust:");
+});
+
 test("watch under nohup continues when its terminal closes", async () => {
   const folder = tempFolder("nohup");
   const path = join(folder, "app.db");
