@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { build } from "../build.ts";
 import { capture, ROOT } from "../toolchain.ts";
+import { isSignatureValid, signAdHoc } from "./mach-o.ts";
 import type { Executable } from "./package-kind.ts";
 import { runtimeOf } from "./runtimes.ts";
 import { nativeTarget, type Target } from "./targets.ts";
@@ -16,9 +17,17 @@ export async function buildExecutables(targets: readonly Target[]): Promise<Exec
     const path = join(ROOT, "dist", "executables", target.name, "walrust");
     console.error(`Building ${target.name}`);
     await build({ outfile: path, target: target.bun, runtime: await runtimeOf(target), order: "none" });
+    if (target.os === "darwin") await ensureSignature(path);
     executables.push({ target, path });
   }
   return executables;
+}
+
+/** Signs a macOS executable whose signature does not fit the content. */
+async function ensureSignature(path: string): Promise<void> {
+  const bytes = await Bun.file(path).bytes();
+  if (isSignatureValid(bytes)) return;
+  await Bun.write(path, signAdHoc(bytes, "walrust"));
 }
 
 /**
