@@ -31,6 +31,8 @@ export interface RunOptions {
   readonly user?: OtherUser | undefined;
   /** A command that runs the executable, such as `unshare -m`. */
   readonly by?: readonly string[] | undefined;
+  /** A command in the place of the executable, such as one that a package has installed. */
+  readonly program?: string | undefined;
 }
 
 const children = new Set<Bun.Subprocess>();
@@ -98,8 +100,8 @@ export const canChangeUser = process.geteuid?.() === 0 && Bun.which("setpriv") !
 /** A copy of the executable for other users, who may not enter this user's folder. */
 let publicBinary: string | null = null;
 
-async function commandOf(user: OtherUser | undefined): Promise<string[]> {
-  const path = await walrustBinary();
+async function commandOf({ user, program }: RunOptions): Promise<string[]> {
+  const path = program ?? (await walrustBinary());
   if (user === undefined) return [path];
   if (publicBinary === null || !existsSync(publicBinary)) {
     const folder = tempFolder("public");
@@ -120,7 +122,7 @@ export async function spawnWalrust(
   options: RunOptions = {},
 ): Promise<Bun.Subprocess<"ignore", "pipe", "pipe">> {
   return untilTestEnds(
-    Bun.spawn([...(options.by ?? []), ...(await commandOf(options.user)), ...words], {
+    Bun.spawn([...(options.by ?? []), ...(await commandOf(options)), ...words], {
       cwd: options.cwd ?? emptyFolder(),
       env: cleanEnvironment(options.env),
       stdio: ["ignore", "pipe", "pipe"],

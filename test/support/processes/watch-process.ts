@@ -56,6 +56,11 @@ export class WatchProcess {
     return this.#stderr;
   }
 
+  /** The signal that ended the process, or null. */
+  get signalCode(): NodeJS.Signals | number | null {
+    return this.#child.signalCode;
+  }
+
   /** The uploads so far, of one database or of all. */
   uploads(database?: string): WatchLine[] {
     return this.events.filter(
