@@ -15,7 +15,7 @@ import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { BINARY, bunCommand, capture, ensurePackages, fail, ROOT } from "./toolchain.ts";
+import { BINARY, bunCommand, capture, commitDateOrNull, ensurePackages, fail, ROOT } from "./toolchain.ts";
 
 const ENTRY = join(ROOT, "src", "main.ts");
 const TARGETS = /^bun-(linux-(x64|arm64)(-musl)?|darwin-(x64|arm64))$/;
@@ -69,6 +69,8 @@ async function compile(
       "--no-compile-autoload-bunfig",
       "--define",
       `WALRUST_VERSION=${JSON.stringify(version)}`,
+      "--define",
+      `WALRUST_DATE=${JSON.stringify(await commitDateOrNull())}`,
       `--outfile=${outfile}`,
       ...(target === undefined ? [] : [`--target=${target}`]),
       ...(runtime === undefined ? [] : [`--compile-executable-path=${runtime}`]),

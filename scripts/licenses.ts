@@ -1,13 +1,14 @@
 /**
- * Writes `src/commands/licenses.txt`, the notices that `walrust --licenses` prints: of walrust, of each npm
- * package that the executable may contain, and of Bun with its linked libraries. Packages with the same text
- * share one copy. With `--check` the script writes nothing and exits with 1 when the file is out of date.
+ * Writes `src/commands/manual/licenses.txt`, the notices that `walrust --licenses` prints: of walrust, of
+ * each npm package that the executable may contain, and of Bun with its linked libraries. Packages with the
+ * same text share one copy. With `--check` the script writes nothing and exits with 1 when the file is out of
+ * date.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { ensurePackages, fail, ROOT } from "./toolchain.ts";
 
-const OUTPUT = join(ROOT, "src", "commands", "licenses.txt");
+const OUTPUT = join(ROOT, "src", "commands", "manual", "licenses.txt");
 const FOLDER = join(import.meta.dir, "licenses");
 const RULE = "-".repeat(80);
 
@@ -81,7 +82,7 @@ if (import.meta.main) {
   const text = notices();
   const isCurrent = existsSync(OUTPUT) && readFileSync(OUTPUT, "utf8") === text;
   if (process.argv.includes("--check")) {
-    if (!isCurrent) fail("src/commands/licenses.txt is out of date: run bun scripts/licenses.ts");
+    if (!isCurrent) fail("src/commands/manual/licenses.txt is out of date: run bun scripts/licenses.ts");
     console.log("The notices are up to date.");
   } else {
     if (!isCurrent) await Bun.write(OUTPUT, text);

@@ -4,8 +4,9 @@
  *
  * - ltx, litestream, versitygw, minio, promtool: built by `go install`, in some nine minutes on two cores
  *   without a cache.
- * - sqlite3, and a browser (Chromium or Chrome) for the dashboard: the system's. In CI as root, apt-get
- *   installs them; elsewhere the script prints the command to run.
+ * - sqlite3, a browser (Chromium or Chrome) for the dashboard, the shells zsh and fish for completions, and
+ *   groff and mandoc for the manual page: the system's. In CI as root, apt-get installs them; elsewhere the
+ *   script prints the command to run.
  */
 import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -27,10 +28,14 @@ const GO_PEERS: Readonly<Record<string, string>> = {
   promtool: "-tags=remove_all_sd github.com/prometheus/prometheus/cmd/promtool@v0.316.0",
 };
 
-/** Names of the executable by the name of the package. */
+/** Names of the executable by the name of the package in Debian. */
 const SYSTEM_PEERS: Readonly<Record<string, readonly string[]>> = {
   sqlite3: ["sqlite3"],
   chromium: ["chromium", "chromium-browser", "google-chrome"],
+  zsh: ["zsh"],
+  fish: ["fish"],
+  groff: ["groff"],
+  mandoc: ["mandoc"],
 };
 
 /** Names of the programs that are not installed. */
@@ -86,7 +91,7 @@ async function installSystemPeers(): Promise<void> {
   const mayInstall =
     process.env["CI"] !== undefined && process.getuid?.() === 0 && Bun.which("apt-get") !== null;
   if (!mayInstall) {
-    fail(`Missing: ${missing.join(" and ")}. Install with \`apt-get install ${missing.join(" ")}\``);
+    fail(`Missing: ${missing.join(", ")}. Install with \`apt-get install ${missing.join(" ")}\``);
   }
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   await run(["apt-get", "update", "-q"], { env });

@@ -5,9 +5,11 @@
  */
 import { join } from "node:path";
 import { compactVerb } from "../src/commands/compact.ts";
+import { completionsVerb } from "../src/commands/completions.ts";
 import { doctorVerb } from "../src/commands/doctor.ts";
 import { explainVerb } from "../src/commands/explain.ts";
 import { listVerb } from "../src/commands/list.ts";
+import { manVerb } from "../src/commands/man.ts";
 import { pragmaVerb } from "../src/commands/pragma.ts";
 import { reloadVerb } from "../src/commands/reload.ts";
 import { replicateVerb } from "../src/commands/replicate.ts";
@@ -51,6 +53,8 @@ export const VERBS: readonly Verb[] = [
   doctorVerb,
   explainVerb,
   pragmaVerb,
+  completionsVerb,
+  manVerb,
 ];
 
 /** The parts of the reference by name. */
@@ -116,7 +120,7 @@ function verbText(verb: Verb): string {
   const settings = isSetting ? `${code(name)} takes ${flags}.` : "";
   const parts = [
     `#### ${name}`,
-    `\`walrust ${name} ${usage}\`\n\n${capitalized(summary)}.`,
+    `\`walrust ${`${name} ${usage}`.trimEnd()}\`\n\n${capitalized(summary)}.`,
     settings,
     shown.length === 0 ? "" : flagTable(shown),
     table(

@@ -48,6 +48,22 @@ export async function capture(
   return { exitCode: await child.exited, stdout, stderr };
 }
 
+/**
+ * The date of SOURCE_DATE_EPOCH if that is set, else of the commit, as YYYY-MM-DD: a build of the same commit
+ * has the same date. Null outside of a repository.
+ */
+export async function commitDateOrNull(): Promise<string | null> {
+  const epoch = process.env["SOURCE_DATE_EPOCH"] ?? (await commitTime());
+  return /^\d{1,11}$/.test(epoch) ? new Date(Number(epoch) * 1000).toISOString().slice(0, 10) : null;
+}
+
+/** Seconds since 1970 of the commit; empty outside of a repository. */
+async function commitTime(): Promise<string> {
+  if (Bun.which("git") === null) return "";
+  const { exitCode, stdout } = await capture(["git", "log", "-1", "--format=%ct"]);
+  return exitCode === 0 ? stdout.trim() : "";
+}
+
 /** The command that runs this process's Bun with these arguments. */
 export function bunCommand(...parameters: string[]): string[] {
   return [process.execPath, ...parameters];

@@ -7,9 +7,12 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { defineCommand, runCommand } from "citty";
 import { compactVerb } from "./commands/compact.ts";
+import { NAMES_WORD, printDatabaseNames } from "./commands/completions/database-names.ts";
+import { completionsVerb } from "./commands/completions.ts";
 import { doctorVerb } from "./commands/doctor.ts";
 import { explainVerb } from "./commands/explain.ts";
 import { listVerb } from "./commands/list.ts";
+import { manVerb } from "./commands/man.ts";
 import { ensureSmallHeap } from "./commands/memory/small-heap.ts";
 import { pragmaVerb } from "./commands/pragma.ts";
 import { reloadVerb } from "./commands/reload.ts";
@@ -52,8 +55,10 @@ import { asWalrustError, errorMessage, WalrustError } from "./errors.ts";
 import { isUnverifiedAsked } from "./storage/network/tls-trust.ts";
 
 declare const WALRUST_VERSION: string | undefined;
+declare const WALRUST_DATE: string | null | undefined;
 
 const VERSION = typeof WALRUST_VERSION === "string" ? WALRUST_VERSION : "development";
+const DATE = typeof WALRUST_DATE === "string" ? WALRUST_DATE : null;
 const VERBS: readonly Verb[] = [
   watchVerb,
   snapshotVerb,
@@ -69,6 +74,8 @@ const VERBS: readonly Verb[] = [
   doctorVerb,
   explainVerb,
   pragmaVerb,
+  completionsVerb,
+  manVerb,
 ];
 
 /** The last signal received, when the first one was, and the controller that it aborts. */
@@ -102,7 +109,9 @@ const READER_WAIT_MS = 1_000;
 const OWNED_SETTINGS = "settings";
 
 /** Other names of verbs. */
-const ALIASES: ReadonlyMap<string, string> = new Map([["prune", "compact"]]);
+const ALIASES: ReadonlyMap<string, string> = new Map(
+  VERBS.flatMap(({ name, aliases = [] }) => aliases.map((alias) => [alias, name] as const)),
+);
 
 async function main(words: readonly string[]): Promise<number> {
   const first = ALIASES.get(words[0] ?? "") ?? words[0];
@@ -112,6 +121,7 @@ async function main(words: readonly string[]): Promise<number> {
   }
   if (first === CHECK_WORD) return runHelper(words.slice(1));
   if (first === APPLICATION_WORD) return becomeApplication(words.slice(1));
+  if (first === NAMES_WORD) return printDatabaseNames(words.slice(1), VERBS, process.env);
   if (first === OWNED_WORD && owner === null) {
     owner = Owner.attach(words[1]);
     return main(words.slice(2));
@@ -163,7 +173,8 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   for (const { message, hint } of warnings) env.log.warn(message, { hint });
   const signal = stopSignal(globals.json);
   try {
-    return await verb.run({ words, sources, isJson: globals.json, env, signal, signals, version: VERSION });
+    const program = { version: VERSION, date: DATE, verbs: VERBS };
+    return await verb.run({ words, sources, isJson: globals.json, env, signal, signals, ...program });
   } catch (error) {
     if (!signal.aborted) throw error;
     // The verb was stopped halfway, at a point where it leaves nothing inconsistent.
@@ -269,7 +280,7 @@ function printVersions(isJson: boolean): number {
 }
 
 async function printLicenses(isJson: boolean): Promise<number> {
-  const { LICENSES } = await import("./commands/licenses.ts");
+  const { LICENSES } = await import("./commands/manual/licenses.ts");
   if (isJson) printJson({ licenses: LICENSES });
   else printText(LICENSES.trimEnd());
   return 0;

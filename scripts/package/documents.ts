@@ -11,7 +11,7 @@ import { nativeTarget } from "./targets.ts";
 const FILES: Readonly<Record<string, string>> = {
   LICENSE: "LICENSE",
   "README.md": "README.md",
-  "THIRD-PARTY-NOTICES.txt": "src/commands/licenses.txt",
+  "THIRD-PARTY-NOTICES.txt": "src/commands/manual/licenses.txt",
 };
 
 /** The words that make the executable print a text, by the path of the text in a package. */

@@ -50,7 +50,12 @@ const SUB_ROOMS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   ],
   observability: [["dashboard"], ["dashboard/browser"], [""]],
   recovery: [["object"], ["plan", "integrity"], ["restore"], ["verify", "replica"], ["restore-all"]],
-  commands: [["shared", "memory"], ["watch", "restore"], ["explain", "status", "doctor", "verify"], [""]],
+  commands: [
+    ["shared", "memory"],
+    ["watch", "restore"],
+    ["explain", "status", "doctor", "verify", "completions", "manual"],
+    [""],
+  ],
 };
 /** Rooms that import values of config; others import its types. */
 const CONFIGURED = ["library", "commands", "discovery"];

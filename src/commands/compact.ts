@@ -60,6 +60,7 @@ import {
 /** The verb `compact`. */
 export const compactVerb: Verb = {
   name: "compact",
+  aliases: ["prune"],
   summary: "Merge increments and delete expired objects; without --force, only print the plan",
   usage: "NAME | --all [-b URL]",
   options: [STORE_OPTIONS, COMPACT_OPTIONS, STATE_OPTIONS, PATIENCE_OPTIONS, PROGRESS_OPTIONS],

@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import packageJson from "../../package.json";
 import { notices } from "../../scripts/licenses.ts";
-import { LICENSES } from "../../src/commands/licenses.ts";
+import { LICENSES } from "../../src/commands/manual/licenses.ts";
 
 const MAIN = join(import.meta.dir, "../../src/main.ts");
 

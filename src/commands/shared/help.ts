@@ -32,7 +32,7 @@ export function verbHelp(verb: Verb): string {
   return [
     `${verb.summary}.`,
     "",
-    `Usage: walrust ${verb.name} ${verb.usage} [OPTIONS]`,
+    ["Usage: walrust", verb.name, verb.usage, "[OPTIONS]"].filter((part) => part !== "").join(" "),
     "",
     ...argumentLines(verb),
     "Options:",

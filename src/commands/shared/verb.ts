@@ -34,6 +34,10 @@ export interface Invocation {
   readonly signal: AbortSignal;
   readonly signals: Signals;
   readonly version: string;
+  /** Date of the commit that the executable was built from, as YYYY-MM-DD; null without a build. */
+  readonly date: string | null;
+  /** All verbs of the program. */
+  readonly verbs: readonly Verb[];
 }
 
 /** The meaning of NAME for most verbs. */
@@ -51,6 +55,8 @@ export const STORAGE_EXIT = [
 /** A verb. */
 export interface Verb {
   readonly name: string;
+  /** Other names of the verb. */
+  readonly aliases?: readonly string[];
   readonly summary: string;
   /** The words after the verb, e.g. `NAME -o OUTPUT`. */
   readonly usage: string;
@@ -60,6 +66,8 @@ export interface Verb {
     readonly name: string;
     readonly min: number;
     readonly max: number;
+    /** The only words that the verb takes; absent: any. */
+    readonly choices?: readonly string[];
     readonly meaning: string;
   };
   readonly examples: readonly (readonly [command: string, meaning: string])[];
@@ -101,9 +109,15 @@ export function assertPositionals(verb: Verb, words: ParsedWords): void {
 }
 
 function assertWord({ name, usage, positionals }: Verb, word: string): void {
-  const problem = positionals.name === "NAME" ? keyProblemOrNull(word) : word === "" ? "it is empty" : null;
+  const problem = wordProblemOrNull(positionals, word);
   if (problem === null) return;
   throw new WalrustError("usage", `Cannot use the ${positionals.name} ${JSON.stringify(word)}: ${problem}`, {
     hint: `Usage: walrust ${name} ${usage}`,
   });
+}
+
+function wordProblemOrNull({ name, choices }: Verb["positionals"], word: string): string | null {
+  if (name === "NAME") return keyProblemOrNull(word);
+  if (word === "") return "it is empty";
+  return choices === undefined || choices.includes(word) ? null : `expected one of ${choices.join(", ")}`;
 }

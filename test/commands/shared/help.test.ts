@@ -91,7 +91,7 @@ describe("verbHelp", () => {
 
   test.each(BY_NAME)("verbHelp of %s has usage, examples and, at its end, exit codes", (name, verb) => {
     const help = verbHelp(verb);
-    expect(help).toContain(`Usage: walrust ${name} ${verb.usage}`);
+    expect(help).toContain(`Usage: walrust ${name} ${verb.usage}`.trimEnd());
     const lines = help.split("\n").map((line) => line.trim());
     for (const [code, meaning] of verb.exitCodes) expect(lines).toContain(`${code}  ${meaning}`);
     for (const [command, meaning] of verb.examples) {
@@ -193,7 +193,7 @@ describe("programHelp", () => {
 
   test("programHelp has a line for each verb", () => {
     const lines = programHelp(VERBS).split("\n");
-    for (const { name, summary } of VERBS) expect(lines).toContain(`  ${name.padEnd(9)}  ${summary}`);
+    for (const { name, summary } of VERBS) expect(lines).toContain(`  ${name.padEnd(11)}  ${summary}`);
   });
 });
 

@@ -9,8 +9,13 @@ import { tempFolder } from "../../support/temp.ts";
 const VERBS = [
   ...["watch", "snapshot", "restore", "undo", "list", "verify"],
   ...["compact", "prune", "replicate", "status", "sync", "reload", "doctor", "explain", "pragma"],
+  ...["completions", "man"],
 ];
 
+/** Verbs without a destination. */
+const WITHOUT_BUCKET = ["replicate", "pragma", "undo", "completions", "man"];
+/** Verbs that take \`--\` as no word. */
+const WITHOUT_WORDS = ["pragma", "man"];
 const REPORTS = ["doctor", "explain", "status"];
 
 const ODD_WORDS = [
@@ -34,7 +39,7 @@ test("every verb answers each odd word with one clear line", async () => {
     replicate: ["--local", join(folder, "replica.db"), "--once"],
   };
   for (const verb of VERBS) {
-    const bucket = ["replicate", "pragma", "undo"].includes(verb) ? [] : ["-b", `file://${folder}/none`];
+    const bucket = WITHOUT_BUCKET.includes(verb) ? [] : ["-b", `file://${folder}/none`];
     await Promise.all(
       ODD_WORDS.map(async (word) => {
         const words = [verb, ...(extras[verb] ?? []), ...bucket, "--json", word];
@@ -42,7 +47,7 @@ test("every verb answers each odd word with one clear line", async () => {
         assertNoSlip(run);
         // A report is the result, whatever it says, and takes the place of an error.
         const isReport = REPORTS.includes(verb) && !run.stdout.startsWith('{"error"');
-        if (!isReport && (verb !== "pragma" || run.exitCode !== 0)) {
+        if (!isReport && (!WITHOUT_WORDS.includes(verb) || run.exitCode !== 0)) {
           expect([verb, word, failureDocument(run).exit]).toEqual([verb, word, run.exitCode]);
           expect(toldFailure(run).message.length).toBeGreaterThan(10);
         }

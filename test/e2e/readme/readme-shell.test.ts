@@ -41,6 +41,7 @@ const STORIES: readonly Story[] = [
   { title: "all databases, and an undo", blocks: ["restore-all"], run: restoreAndUndo },
   { title: "a machine that restores on boot", blocks: ["restore-on-boot"], run: restoreOnBoot },
   { title: "the other verbs", blocks: ["verbs"], run: useVerbs },
+  { title: "completions and the manual page", blocks: ["completions"], run: installCompletions },
   { title: "settings from the environment", blocks: ["environment"], run: configureByVariables },
   { title: "the disk died", blocks: ["disk-died"], run: loseDisk },
   { title: "something was deleted by mistake", blocks: ["mistake"], run: undoMistake },
@@ -191,6 +192,17 @@ async function useVerbs(sandbox: Sandbox): Promise<void> {
   expect(stdout).toMatch(/restored? .*TXID 4/);
   expect(await notes(sandbox, "replica.db")).toEqual(["first", "second", "third", "fourth"]);
   expect(await notes(sandbox, "app.db")).toEqual(["first", "second", "third", "fourth"]);
+}
+
+async function installCompletions(sandbox: Sandbox): Promise<void> {
+  await sandbox.run("completions");
+  const installed = (path: string): string => readFileSync(join(sandbox.home, path), "utf8");
+  for (const path of ["share/bash-completion/completions/walrust", "share/man/man1/walrust.1"]) {
+    expect(installed(join(".local", path))).toContain("walrust");
+  }
+  expect(installed(".zfunc/_walrust")).toStartWith("#compdef walrust\n");
+  expect(installed(".config/fish/completions/walrust.fish")).toContain("complete -c walrust");
+  await sandbox.script("source ~/.local/share/bash-completion/completions/walrust && complete -p walrust");
 }
 
 async function configureByVariables(sandbox: Sandbox): Promise<void> {

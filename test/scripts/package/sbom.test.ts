@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import packageJson from "../../../package.json";
 import { billOf } from "../../../scripts/package/sbom.ts";
-import { LICENSES } from "../../../src/commands/licenses.ts";
+import { LICENSES } from "../../../src/commands/manual/licenses.ts";
 
 const ABOUT = { version: "1.2.3", description: "d", license: "Apache-2.0", epochSeconds: 1_700_000_000 };
 

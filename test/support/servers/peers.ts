@@ -1,20 +1,35 @@
 /**
  * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw, MinIO,
- * promtool, and a browser (Chromium or Chrome). `bun run peers` installs them into `.peers/bin`; sqlite3 and
- * the browser are the system's. A test whose peer is missing is skipped. With
- * WALRUST_PEERS=required the test fails instead; with WALRUST_PEERS=none every peer counts as missing, the
- * system's sqlite3 too.
+ * promtool, a browser (Chromium or Chrome), the shells zsh and fish, and groff and mandoc. `bun run peers`
+ * installs them into `.peers/bin`; sqlite3 and those behind promtool are the system's. A test whose peer is
+ * missing is skipped. With WALRUST_PEERS=required the test fails instead; with WALRUST_PEERS=none every peer
+ * counts as missing, the system's sqlite3 too.
  */
 import { test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-export type PeerName = "ltx" | "litestream" | "versitygw" | "minio" | "promtool" | "sqlite3" | "chromium";
+export type PeerName =
+  | "ltx"
+  | "litestream"
+  | "versitygw"
+  | "minio"
+  | "promtool"
+  | "sqlite3"
+  | "chromium"
+  | "zsh"
+  | "fish"
+  | "groff"
+  | "mandoc";
 
 /** Names of the executables that the system provides. */
 const OF_SYSTEM: Readonly<Partial<Record<PeerName, readonly string[]>>> = {
   sqlite3: ["sqlite3"],
   chromium: ["chromium", "chromium-browser", "google-chrome"],
+  zsh: ["zsh"],
+  fish: ["fish"],
+  groff: ["groff"],
+  mandoc: ["mandoc"],
 };
 
 const PEERS_FOLDER = join(import.meta.dir, "../../../.peers/bin");
