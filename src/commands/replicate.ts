@@ -6,7 +6,8 @@ import { PROGRESS_OPTIONS, REPLICATE_OPTIONS } from "../config/settings/options.
 import { STORE_OPTIONS } from "../config/settings/settings.ts";
 import type { Log } from "../env.ts";
 import { WalrustError } from "../errors.ts";
-import { type ReplicaEvent, replicate } from "../recovery/replica/replica.ts";
+import { replicate } from "../recovery/replica/replica.ts";
+import type { ReplicaEvent } from "../recovery/replica/replica-file.ts";
 import {
   parseReplicaSource,
   type ReplicaSource,

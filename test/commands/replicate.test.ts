@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { replicaDocument } from "../../src/commands/replicate.ts";
 import type { ReplicaDocument } from "../../src/commands/shared/documents.ts";
-import type { ReplicaEvent } from "../../src/recovery/replica/replica.ts";
+import type { ReplicaEvent } from "../../src/recovery/replica/replica-file.ts";
 
 const TIME = "2026-01-15T00:00:00.000Z";
 const timeMs = Date.parse(TIME);

@@ -5,7 +5,7 @@
  */
 import type { LogLevel } from "../../env.ts";
 import type { IntegrityMode } from "../../recovery/integrity/integrity-verdict.ts";
-import type { ReplicaEvent } from "../../recovery/replica/replica.ts";
+import type { ReplicaEvent } from "../../recovery/replica/replica-file.ts";
 import type { Repair } from "../../recovery/verify/verify-fix.ts";
 import type { Finding, FindingCode, VerifyReport } from "../../recovery/verify/verify-report.ts";
 import type { WatchEvent } from "../../replication/context/watch-events.ts";
@@ -251,3 +251,9 @@ type PrintedReplicaEvent<E> = E extends ReplicaEvent
 
 /** A line of `replicate`; `event` tells the kinds apart. */
 export type ReplicaDocument = PrintedReplicaEvent<ReplicaEvent> & { readonly at: string };
+
+/** A line of `serve`: the first one, and those of `replicate` with the name of the database. */
+export type ServeDocument = (
+  | { readonly event: "serving"; readonly url: string }
+  | (PrintedReplicaEvent<ReplicaEvent> & { readonly database: string })
+) & { readonly at: string };

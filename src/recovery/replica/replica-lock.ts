@@ -1,7 +1,7 @@
 /**
- * Allows one `replicate` at a time for a local path, even before the database exists: an exclusive lock on
- * `.<file>-replica-lock` beside it, which the system releases after a SIGKILL. The holder of the lock may
- * remove the leftovers of a killed `replicate`.
+ * Holds the place of a replica's file: its folder, and an exclusive lock on `.<file>-replica-lock` beside the
+ * file, which allows one `replicate` or `serve` at a time, even before the database exists. The system
+ * releases the lock after a SIGKILL. The holder of the lock may remove the leftovers of a killed process.
  */
 import {
   closeSync,
@@ -18,8 +18,45 @@ import { descriptorIdentity, fileIdentityOrNull, isSameFile } from "../../databa
 import { lockExclusive } from "../../database/files/ofd-lock.ts";
 import { systemCode, WalrustError } from "../../errors.ts";
 import { foreignFileReasonOrNull, ownUid } from "../../local/own-file.ts";
+import { resolvePlace, TargetFolder } from "../restore/target-folder.ts";
 
 const TRIES_MAX = 100;
+
+/** The place of a replica, held until `release`. */
+export interface ReplicaPlace {
+  /** The path of the file with all links resolved: SQLite names -wal and -shm after it. */
+  readonly localPath: string;
+  /** The same path below its open folder. */
+  readonly heldPath: string;
+  release(): void;
+}
+
+/**
+ * Opens the folder of a replica, takes its lock, and removes what a killed process has left.
+ * @throws WalrustError "locked" or "database"
+ */
+export function holdReplicaPlace(path: string): ReplicaPlace {
+  const folder = TargetFolder.open(resolvePlace(path).path);
+  try {
+    const localPath = folder.path;
+    const heldPath = folder.at(folder.name);
+    const unlock = takeReplicaLock(localPath, heldPath);
+    try {
+      sweepLeftovers(heldPath);
+    } catch (error) {
+      unlock();
+      throw error;
+    }
+    const release = (): void => {
+      unlock();
+      folder.close();
+    };
+    return { localPath, heldPath, release };
+  } catch (error) {
+    folder.close();
+    throw error;
+  }
+}
 
 /**
  * Takes the lock.
@@ -32,7 +69,7 @@ export function takeReplicaLock(localPath: string, heldPath = localPath): () => 
     const fd = openLockFile(path, lockPathOf(localPath));
     if (!lockExclusive(fd, 0, 1)) {
       closeSync(fd);
-      throw new WalrustError("locked", `${localPath} is followed by another walrust replicate`, {
+      throw new WalrustError("locked", `${localPath} is followed by another walrust`, {
         hint: "Stop the other process, or give another --local",
       });
     }

@@ -1,7 +1,8 @@
 /** A replica that follows a store inside the test's process, with its events and the content of its file. */
 import { expect } from "bun:test";
 import type { Env } from "../../../src/env.ts";
-import { type ReplicaEvent, replicate } from "../../../src/recovery/replica/replica.ts";
+import { replicate } from "../../../src/recovery/replica/replica.ts";
+import type { ReplicaEvent } from "../../../src/recovery/replica/replica-file.ts";
 import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { imageOf } from "../oracles/database-image.ts";
 import { waitUntil } from "../processes/sqlite-process.ts";
