@@ -14,6 +14,7 @@ import { pragmaVerb } from "../src/commands/pragma.ts";
 import { reloadVerb } from "../src/commands/reload.ts";
 import { replicateVerb } from "../src/commands/replicate.ts";
 import { restoreVerb } from "../src/commands/restore.ts";
+import { serveVerb } from "../src/commands/serve.ts";
 import type { Verb } from "../src/commands/shared/verb.ts";
 import { snapshotVerb } from "../src/commands/snapshot.ts";
 import { statusVerb } from "../src/commands/status.ts";
@@ -47,6 +48,7 @@ export const VERBS: readonly Verb[] = [
   verifyVerb,
   compactVerb,
   replicateVerb,
+  serveVerb,
   statusVerb,
   syncVerb,
   reloadVerb,

@@ -18,6 +18,7 @@ import { pragmaVerb } from "./commands/pragma.ts";
 import { reloadVerb } from "./commands/reload.ts";
 import { replicateVerb } from "./commands/replicate.ts";
 import { restoreVerb } from "./commands/restore.ts";
+import { serveVerb } from "./commands/serve.ts";
 import { defaultHint } from "./commands/shared/default-hints.ts";
 import { programHelp, verbHelp } from "./commands/shared/help.ts";
 import { CHECK_WORD, runHelper } from "./commands/shared/integrity.ts";
@@ -68,6 +69,7 @@ const VERBS: readonly Verb[] = [
   verifyVerb,
   compactVerb,
   replicateVerb,
+  serveVerb,
   statusVerb,
   syncVerb,
   reloadVerb,

@@ -27,7 +27,7 @@ export const GLOBAL_OPTIONS = group({
     flag: "json",
     kind: "switch",
     default: false,
-    meaning: "Print one JSON document; watch and replicate print one line of JSON for each event",
+    meaning: "Print one JSON document; watch, replicate and serve print one line of JSON for each event",
   },
   logLevel: {
     flag: "log-level",
@@ -128,6 +128,37 @@ export const COURSE_OPTIONS = group({
     value: "COMMAND",
     meaning:
       "Start this command when all databases are captured, pass signals on to it, and end with its exit code",
+  },
+});
+
+/** Options of watch for push replicas. */
+export const PUSH_OPTIONS = group({
+  pushTo: {
+    flag: "push-to",
+    kind: "texts",
+    value: "URL",
+    countMax: 16,
+    meaning: "Also push captured commits to the `walrust serve` at this URL; give it once for each replica",
+  },
+  pushTokenFile: {
+    flag: "push-token-file",
+    kind: "text",
+    value: "FILE",
+    isPath: true,
+    meaning: "File with the token of the replica servers",
+  },
+  pushCaFile: {
+    flag: "push-ca-file",
+    kind: "text",
+    value: "FILE",
+    isPath: true,
+    meaning: "PEM file of certificate authorities to trust for replica servers, beside those of the system",
+  },
+  ack: {
+    flag: "ack",
+    kind: "switch",
+    default: false,
+    meaning: "Report each acknowledgement of a push replica, as an event; nothing waits for it",
   },
 });
 
@@ -271,6 +302,60 @@ export const REPLICATE_OPTIONS = group({
     kind: "switch",
     default: false,
     meaning: "Apply the objects in the bucket, then exit",
+  },
+});
+
+/** Options of serve. */
+export const SERVE_OPTIONS = group({
+  db: {
+    flag: "db",
+    kind: "text",
+    value: "PATH",
+    isPath: true,
+    meaning: "Database file of the one replica",
+  },
+  dir: {
+    flag: "dir",
+    kind: "text",
+    value: "DIR",
+    isPath: true,
+    meaning: "Folder of many replicas, each at <name>.db",
+  },
+  port: {
+    flag: "port",
+    kind: "count",
+    value: "PORT",
+    default: 8080,
+    max: 65_535,
+    meaning: "Port to listen on; 0: any free port",
+  },
+  address: {
+    flag: "address",
+    kind: "text",
+    value: "ADDRESS",
+    default: "127.0.0.1",
+    meaning: "Address to listen on; addresses that other machines reach need --token-file",
+  },
+  tokenFile: {
+    flag: "token-file",
+    kind: "text",
+    value: "FILE",
+    isPath: true,
+    meaning: "File with the token that a watch has to show",
+  },
+  tlsCert: {
+    flag: "tls-cert",
+    kind: "text",
+    value: "FILE",
+    isPath: true,
+    meaning: "PEM file with the certificate of this server and those of its issuers, for https",
+  },
+  tlsKey: {
+    flag: "tls-key",
+    kind: "text",
+    value: "FILE",
+    isPath: true,
+    meaning: "PEM file with the private key of the certificate",
   },
 });
 
