@@ -8,6 +8,7 @@ import {
   COURSE_OPTIONS,
   PATIENCE_OPTIONS,
   PROGRESS_OPTIONS,
+  PUSH_OPTIONS,
   WATCH_GROUPS,
 } from "../config/settings/options.ts";
 import { defaultValue } from "../config/settings/parse-value.ts";
@@ -21,6 +22,7 @@ import type { RestoreResult } from "../recovery/restore/restore-database.ts";
 import { verifyDatabase } from "../recovery/verify/verify-database.ts";
 import { Conditions } from "../replication/context/conditions.ts";
 import type { Validation, WatchEvent } from "../replication/context/watch-events.ts";
+import type { PushPeerOptions } from "../replication/push/push-peer.ts";
 import { type WatchInput, type WatchResult, watch } from "../replication/watch/watch-loop.ts";
 import { patienceOf } from "../storage/contract/retry.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
@@ -29,6 +31,7 @@ import { meteredStore } from "../storage/guard/metered-store.ts";
 import { PutLimiter } from "../storage/guard/put-limiter.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
 import { whileSavingMemory } from "./memory/save-memory.ts";
+import { pushPeersOf, pushReplicasOrNull, withPushBucket } from "./push/push-options.ts";
 import type { PrintedWatchEvent, WatchDocument } from "./shared/documents.ts";
 import { NewDatabaseCheck } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
@@ -51,7 +54,7 @@ export const watchVerb: Verb = {
   name: "watch",
   summary: "Replicate databases continuously until stopped",
   usage: "[DATABASE…] [-b URL]",
-  options: [...WATCH_GROUPS, COURSE_OPTIONS, PROGRESS_OPTIONS],
+  options: [...WATCH_GROUPS, COURSE_OPTIONS, PUSH_OPTIONS, PROGRESS_OPTIONS],
   positionals: {
     name: "DATABASE",
     min: 0,
@@ -65,6 +68,10 @@ export const watchVerb: Verb = {
     [
       "walrust watch app.db -b s3://my-bucket --endpoint https://fly.storage.tigris.dev",
       "to another provider; AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY from the environment",
+    ],
+    [
+      "walrust watch app.db -b s3://my-bucket/vm1 --push-to http://10.0.0.2:8080 --push-token-file token",
+      "also to a replica, as soon as a commit is captured",
     ],
     ["walrust watch app.db -b s3://my-bucket/vm1 --once", "upload everything, then exit: from cron"],
     [
@@ -90,7 +97,9 @@ export const watchVerb: Verb = {
   run,
 };
 
-async function run(invocation: Invocation): Promise<number> {
+async function run(given: Invocation): Promise<number> {
+  const invocation = withPushBucket(given);
+  const peers = pushPeersOf(invocation);
   const { sources, env } = invocation;
   const config = resolveConfig(sources);
   const options = courseOptionsOf(invocation);
@@ -103,7 +112,7 @@ async function run(invocation: Invocation): Promise<number> {
   const conditions = new Conditions(null, env, (event) => events.emit(event));
   const course = new WatchCourse(options, config.sync.shutdownTimeoutMs, invocation);
   const reachability = new ReachabilityMonitor(env, conditions, true);
-  const parts = { config, places, putLimit, conditions, reachability, events, course };
+  const parts = { config, places, putLimit, conditions, reachability, events, course, peers };
   const more = { putLimit, conditions, reachability, ...(options.isOnce ? oncePatience(sources) : {}) };
   const work = (store: ObjectStore): Promise<number> => watchStore(store, parts, invocation);
   try {
@@ -128,10 +137,11 @@ interface Parts {
   readonly reachability: ReachabilityMonitor;
   readonly events: Reporter;
   readonly course: WatchCourse;
+  readonly peers: readonly PushPeerOptions[];
 }
 
 async function watchStore(store: ObjectStore, parts: Parts, invocation: Invocation): Promise<number> {
-  const { config, places, putLimit, conditions, reachability, events, course } = parts;
+  const { config, places, putLimit, conditions, reachability, events, course, peers } = parts;
   const { sources, words, env } = invocation;
   const { restoresMissing, command } = course.options;
   const search = { paths: words.positionals, file: sources.file, destination: store.url, places };
@@ -155,6 +165,7 @@ async function watchStore(store: ObjectStore, parts: Parts, invocation: Invocati
   );
   events.alsoTo(firstCopies, new NewDatabaseCheck({ env, signal: course.signal }), observers);
   const reload = new ConfigReload({ config, discovery, targets: watched }, search, observers, invocation);
+  const push = pushReplicasOrNull(peers, store, invocation, (event) => events.emit(event));
   const input: WatchInput = {
     store: meteredStore(store, { onSent: (byteCount) => firstCopies.sent(byteCount) }),
     puts: putLimit,
@@ -166,6 +177,7 @@ async function watchStore(store: ObjectStore, parts: Parts, invocation: Invocati
     storeConditions: conditions,
     storeSilentMs: () => reachability.silentMs,
     validate: validation(store, invocation),
+    push: push ?? undefined,
     runtimeFolders: runtimeFolders(invocation),
     openWalEvents: WalEvents.openOrNull,
     onReload: () => course.reload(),

@@ -16,9 +16,11 @@ import {
   parseSpoolFileNameOrNull,
   SENT_FOLDER,
   type SpoolFile,
+  type SpoolFileName,
   spoolFileName,
 } from "./spool-file.ts";
 import {
+  findRecordAfterOrNull,
   findRecordOrNull,
   isRecord,
   logsOrNone,
@@ -94,6 +96,23 @@ export async function intactCopyOrNull(folder: string, object: CopiedObject): Pr
 function recordOrNull(folder: string, object: CopiedObject): SpoolFile | null {
   const record = object.level === 0 ? findRecordOrNull(folder, object) : null;
   return record?.sizeBytes === object.sizeBytes ? record : null;
+}
+
+/**
+ * A link of the spool, uploaded or still waiting, that continues the TXID `txid`; null when there is none.
+ * The caller checks the bytes.
+ */
+export function linkAfterOrNull(folder: string, txid: number): SpoolFile | null {
+  const record = findRecordAfterOrNull(folder, txid);
+  if (record !== null) return record;
+  for (const one of [join(folder, SENT_FOLDER), folder]) {
+    const name = sentNames(one).findLast(({ minTxid, maxTxid }) => minTxid <= txid + 1 && maxTxid > txid);
+    if (name === undefined || !isChainLink(name)) continue;
+    const { level, minTxid, maxTxid } = name;
+    const file = openSpoolFileOrNull(join(one, name.name), level, minTxid, maxTxid);
+    if (file !== null) return file;
+  }
+  return null;
 }
 
 /** An increment in a log, and its LTX bytes. */
@@ -174,7 +193,7 @@ function sentPaths(sentFolder: string): string[] {
 }
 
 /** The names of the files that are kept, oldest TXID first. */
-function sentNames(sentFolder: string): { name: string; minTxid: Txid; maxTxid: Txid }[] {
+function sentNames(sentFolder: string): (SpoolFileName & { readonly name: string })[] {
   let names: string[];
   try {
     names = readdirSync(sentFolder);
@@ -185,7 +204,7 @@ function sentNames(sentFolder: string): { name: string; minTxid: Txid; maxTxid: 
   return names
     .flatMap((name) => {
       const parsed = parseSpoolFileNameOrNull(name);
-      return parsed === null ? [] : [{ name, minTxid: parsed.minTxid, maxTxid: parsed.maxTxid }];
+      return parsed === null ? [] : [{ name, ...parsed }];
     })
     .sort((a, b) => a.minTxid - b.minTxid);
 }

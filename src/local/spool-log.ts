@@ -438,16 +438,26 @@ export function findRecordOrNull(
   folder: string,
   { minTxid, maxTxid }: Pick<SpoolFileName, "minTxid" | "maxTxid">,
 ): SpoolFile | null {
+  const isIt = (file: SpoolFile): boolean => file.minTxid === minTxid && file.maxTxid === maxTxid;
+  return findOrNull(folder, minTxid, isIt);
+}
+
+/** The newest such record that begins at or before TXID `txid` + 1 and ends after `txid`, or null. */
+export function findRecordAfterOrNull(folder: string, txid: number): SpoolFile | null {
+  const isIt = (file: SpoolFile): boolean => file.minTxid <= txid + 1 && file.maxTxid > txid;
+  return findOrNull(folder, txid + 1, isIt);
+}
+
+/** Finds a record in the log that the TXID lies in. */
+function findOrNull(folder: string, txid: number, isIt: (file: SpoolFile) => boolean): SpoolFile | null {
   for (const one of [join(folder, SENT_FOLDER), folder]) {
     const listed = remembered(listings, one, (version) => ({ version, logs: logsOrNone(one) }));
-    const log = listed?.logs.findLast(({ firstTxid }) => firstTxid <= minTxid);
+    const log = listed?.logs.findLast(({ firstTxid }) => firstTxid <= txid);
     if (log === undefined) continue;
     const found = remembered(read, log.path, (version) => ({
       version,
       records: readLog(log.path),
-    }))?.records.findLast(
-      ({ file, mark }) => mark !== "void" && file.minTxid === minTxid && file.maxTxid === maxTxid,
-    );
+    }))?.records.findLast(({ file, mark }) => mark !== "void" && isIt(file));
     if (found !== undefined) return found.file;
   }
   return null;

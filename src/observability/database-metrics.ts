@@ -10,11 +10,20 @@ import { statSync } from "node:fs";
 import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
 import { type DatabaseCounts, LATENCY_BOUNDS, UpkeepCounts } from "./database-counts.ts";
 import { isCapturing } from "./health.ts";
-import { labelPair, labelSet, type MetricFamily, type MetricKind, type Sample } from "./prometheus.ts";
+import {
+  labelPair,
+  labelSet,
+  labelText,
+  type MetricFamily,
+  type MetricKind,
+  type Sample,
+} from "./prometheus.ts";
 import type { Tally } from "./tally.ts";
 
 const CIRCUIT_VALUES = { closed: 0, "half-open": 1, open: 2 } as const;
 const NO_UPKEEP: Readonly<UpkeepCounts> = new UpkeepCounts();
+
+const PUSH_STATES = ["current", "behind", "failing"] as const;
 
 /** How the values of all databases become one. */
 type Together = "sum" | "max" | "min" | null;
@@ -211,6 +220,43 @@ export function* databaseFamilies(
     : [tally.countsOf("")];
   for (const { name, kind, help, of } of COUNT_ROWS) {
     yield { name: named(name), kind, help, samples: countSamples(pairs, counts, of) };
+  }
+}
+
+/** The metrics of push replicas at this moment. */
+export function* pushFamilies(
+  statuses: readonly DatabaseStatus[],
+  isPerDatabase: boolean,
+): Generator<MetricFamily> {
+  yield {
+    name: "walrust_push_databases",
+    kind: "gauge",
+    help: "Databases by push replica and by what the replica has of them.",
+    samples: pushSamples(statuses),
+  };
+  yield {
+    name: "walrust_push_acknowledged_txid",
+    kind: "gauge",
+    help: "Newest TXID that a push replica has acknowledged.",
+    samples: isPerDatabase ? txidSamples(statuses) : [],
+  };
+}
+
+function* pushSamples(statuses: readonly DatabaseStatus[]): Generator<Sample> {
+  const all = statuses.flatMap(({ replicas = [] }) => replicas);
+  for (const [replica, ofOne] of Map.groupBy(all, (one) => one.replica)) {
+    for (const state of PUSH_STATES) {
+      const value = ofOne.filter((one) => one.state === state).length;
+      yield { labels: labelText({ replica, state }), value };
+    }
+  }
+}
+
+function* txidSamples(statuses: readonly DatabaseStatus[]): Generator<Sample> {
+  for (const { database, replicas = [] } of statuses) {
+    for (const { replica, txid } of replicas) {
+      if (txid !== null) yield { labels: labelText({ db: database, replica }), value: txid };
+    }
   }
 }
 

@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import type { Condition } from "../errors.ts";
 import type { DatabaseStatus } from "../replication/watch/watch-status.ts";
-import { databaseFamilies } from "./database-metrics.ts";
+import { databaseFamilies, pushFamilies } from "./database-metrics.ts";
 import { labelText, type MetricFamily, type Sample } from "./prometheus.ts";
 import type { Tally } from "./tally.ts";
 
@@ -40,6 +40,7 @@ export function* metricFamilies(
     conditionSamples([...storeConditions, ...statuses.flatMap(({ conditions }) => conditions)]),
   );
   yield* databaseFamilies(statuses, tally);
+  yield* pushFamilies(statuses, tally.isPerDatabase);
 }
 
 function* processFamilies({ env, startedMs, letGoCount }: Tally, version: string): Generator<MetricFamily> {

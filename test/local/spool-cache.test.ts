@@ -8,6 +8,7 @@ import {
   type CopiedObject,
   intactCopyOrNull,
   keepSent,
+  linkAfterOrNull,
   localCopyOrNull,
   pruneSent,
   sentBytes,
@@ -103,6 +104,18 @@ test("sentBytes ignores a name that is no TXID", () => {
   const { folder } = sentSpool(3);
   writeFileSync(join(folder, SENT_FOLDER, "0000-ffffffffffffffff-ffffffffffffffff.ltx"), "x");
   expect(sentBytes(folder)).toBeGreaterThan(0);
+});
+
+test("linkAfterOrNull finds the file that continues a TXID, uploaded or waiting", () => {
+  const { live } = spooledHistory(6);
+  const folder = live.paths.spoolFolder;
+  const after = (txid: number): number | undefined => linkAfterOrNull(folder, txid)?.maxTxid;
+  expect([0, 1, 4, 5].map(after)).toEqual([1, 2, 5, 6] as Txid[]);
+  for (const file of live.pending.filter(({ maxTxid }) => maxTxid < 4)) keepSent(folder, file);
+  // The first snapshot is not kept.
+  expect([0, 1, 2, 3, 5].map(after)).toEqual([undefined, 2, 3, 4, 6] as Txid[]);
+  expect([after(6), after(99)]).toEqual([undefined, undefined]);
+  expect(linkAfterOrNull(tempFolder("none"), 1)).toBeNull();
 });
 
 describe("the local copy of an object", () => {

@@ -5,7 +5,7 @@
 import { describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { databaseFamilies } from "../../src/observability/database-metrics.ts";
+import { databaseFamilies, pushFamilies } from "../../src/observability/database-metrics.ts";
 import { metricFamilies } from "../../src/observability/metrics.ts";
 import { metricsText, PROMETHEUS_FORMAT } from "../../src/observability/prometheus.ts";
 import { Tally } from "../../src/observability/tally.ts";
@@ -76,6 +76,40 @@ test("every metric of the roadmap exists", () => {
   const names = [...metricFamilies([], facts)].map(({ name }) => name);
   expect(new Set(names).size).toBe(names.length);
   expect(names).toEqual(expect.arrayContaining(ROADMAP));
+});
+
+describe("pushFamilies", () => {
+  const replica = (url: string, txid: number | null, state: "current" | "behind" | "failing") => ({
+    ...{ replica: url, txid, state, message: null },
+  });
+  const statuses = [
+    statusOf({
+      database: "a",
+      replicas: [replica("http://x", 7, "current"), replica("http://y", null, "failing")],
+    }),
+    statusOf({
+      database: "b",
+      replicas: [replica("http://x", 3, "behind"), replica("http://y", null, "failing")],
+    }),
+    statusOf({ database: "c" }),
+  ];
+
+  test("counts the databases of each replica by state, and shows acknowledged TXIDs", () => {
+    const families = readPrometheusText(metricsText(pushFamilies(statuses, true), PROMETHEUS_FORMAT));
+    const count = (url: string, state: string) =>
+      value(families, "walrust_push_databases", { replica: url, state });
+    expect(["current", "behind", "failing"].map((state) => count("http://x", state))).toEqual([1, 1, 0]);
+    expect(["current", "behind", "failing"].map((state) => count("http://y", state))).toEqual([0, 0, 2]);
+    const txid = (db: string, url: string) =>
+      value(families, "walrust_push_acknowledged_txid", { db, replica: url });
+    expect([txid("a", "http://x"), txid("b", "http://x"), txid("a", "http://y")]).toEqual([7, 3, undefined]);
+  });
+
+  test("has no series for each database without per_database, and none without replicas", () => {
+    const text = metricsText(pushFamilies(statuses, false), PROMETHEUS_FORMAT);
+    expect(text).not.toContain("acknowledged");
+    expect(metricsText(pushFamilies([statusOf()], true), PROMETHEUS_FORMAT)).toBe("");
+  });
 });
 
 describe("databaseFamilies, per database,", () => {

@@ -209,7 +209,9 @@ describe("promtool", () => {
     const condition: Condition = { code: "falling-behind", health: "degraded", message: 'so "slow"\n' };
     const path = join(tempFolder("promtool"), "app.db");
     writeFileSync(`${path}-wal`, "a WAL");
-    const app = statusOf({ path, conditions: [condition], nextSnapshotTimeMs: 1_000, listedTimeMs: 1_000 });
+    const replicas = [{ replica: "http://r:1", txid: 3, state: "behind", message: null } as const];
+    const times = { nextSnapshotTimeMs: 1_000, listedTimeMs: 1_000 };
+    const app = statusOf({ path, conditions: [condition], ...times, replicas });
     const statuses = [app, statusOf({ database: 'b"\\\n{}, ä' })];
     const families = () => metricFamilies(statuses, { tally, version: "0.4.0", storeConditions: [] });
     return { families, names: [...families()].map(({ name }) => name) };
@@ -220,7 +222,8 @@ describe("promtool", () => {
     async (isPerDatabase) => {
       const { families, names } = wholePage(isPerDatabase);
       const plain = metricsText(families(), PROMETHEUS_FORMAT);
-      const empty = isPerDatabase ? [] : ["walrust_last_validation_success"];
+      const left = ["walrust_last_validation_success", "walrust_push_acknowledged_txid"];
+      const empty = isPerDatabase ? [] : left;
       expect(names.filter((name) => !plain.includes(`# TYPE ${name} `))).toEqual(empty);
       expect(await metricsMistakes(plain)).toBe("");
       expect(await openMetricsMistakes(metricsText(families(), OPEN_METRICS_FORMAT))).toBe("");

@@ -65,6 +65,7 @@ function databaseJson({ reported, report, remedies }: JudgedDatabase): unknown {
     circuit: reported.circuit,
     failure: failure && { ...failure, seconds: failingMs === null ? null : seconds(failingMs) },
     conditions: report.conditions,
+    replicas: reported.replicas ?? [],
   };
 }
 

@@ -79,6 +79,7 @@ function watchLines(watch: JudgedWatch, options: TextOptions): string[] {
     ),
     ...problemLines(databases),
     ...rowLines(databases, options),
+    ...replicaLines(databases),
   ];
 }
 
@@ -155,6 +156,23 @@ function rowOf({ reported, report }: JudgedDatabase, nowMs: number): string[] {
     (listedTimeMs ?? null) === null ? "-" : `${age(listedTimeMs!)} ago`,
     validation === null ? "-" : `${validation.status}, ${age(validation.timeMs)} ago`,
   ];
+}
+
+/** One line for each push replica: how many databases it has, and the first that it does not have. */
+function replicaLines(databases: readonly JudgedDatabase[]): string[] {
+  const all = databases.flatMap(({ reported }) =>
+    (reported.replicas ?? []).map((status) => ({ ...status, database: reported.database })),
+  );
+  const lines = [...Map.groupBy(all, ({ replica }) => replica)].map(([replica, statuses]) => {
+    const current = statuses.filter(({ state }) => state === "current").length;
+    const bad =
+      statuses.find(({ state }) => state === "failing") ?? statuses.find(({ state }) => state === "behind");
+    const at = bad === undefined ? "" : `; ${bad.database} at TXID ${bad.txid ?? "?"}`;
+    const reason = bad?.message == null ? "" : `: ${bad.message}`;
+    const count = `${current} of ${countOf(statuses.length, "database")} current`;
+    return `  replica ${oneLine(replica)}: ${count}${oneLine(at + reason)}`;
+  });
+  return lines.length === 0 ? [] : ["", ...lines];
 }
 
 /** A database that cannot be watched may have a lag that nobody knows. */

@@ -6,8 +6,8 @@
 
 /**
  * The kind of an option decides how its text becomes a value. Seconds may be fractions. A duration may have a
- * unit (ms, s, m, h, d), and bytes one of KB, MB, GB, TB. `texts` and `durations` are lists, which no flag
- * can give.
+ * unit (ms, s, m, h, d), and bytes one of KB, MB, GB, TB. `texts` and `durations` are lists; a flag of the
+ * kind `texts` is given once for each entry.
  */
 export type OptionKind =
   | "text"

@@ -5,7 +5,10 @@
 import { WalrustError } from "../../errors.ts";
 import { editDistance } from "../../format/edit-distance.ts";
 import type { OptionGroup, OptionSpec, OptionValues } from "./option-spec.ts";
-import { defaultValue, flagPlace, parseText } from "./parse-value.ts";
+import { defaultValue, flagPlace, parseText, parseTomlValue } from "./parse-value.ts";
+
+/** Between the entries of a list that a repeated flag gives; no entry may hold it. */
+const LIST_SEPARATOR = "\n";
 
 /** A parsed command line: the options that were given, and the other words in order. */
 export interface ParsedWords {
@@ -33,7 +36,8 @@ export function parseWords(words: readonly string[], specs: readonly OptionSpec[
     }
     const { spec, value, isNegated } = readFlag(word, specs);
     const flag = spec.flag ?? "";
-    if (given.has(flag)) throw usage(`--${flag} is given twice`);
+    const before = spec.kind === "texts" ? given.get(flag) : undefined;
+    if (before === undefined && given.has(flag)) throw usage(`--${flag} is given twice`);
     if (spec.kind === "switch") {
       const next = words[i + 1];
       const takesNext =
@@ -46,7 +50,7 @@ export function parseWords(words: readonly string[], specs: readonly OptionSpec[
     if (text === undefined || (value === undefined && text.startsWith("--"))) {
       throw usage(`--${flag} needs a value: --${flag} ${spec.value ?? "VALUE"}`);
     }
-    given.set(flag, text);
+    given.set(flag, before === undefined ? text : `${before}${LIST_SEPARATOR}${text}`);
   }
   return { given, positionals };
 }
@@ -99,6 +103,8 @@ export function optionValues<T extends OptionGroup>(words: ParsedWords, options:
 export function givenValue(words: ParsedWords, spec: OptionSpec): unknown {
   const given = spec.flag === undefined ? undefined : words.given.get(spec.flag);
   if (given === undefined) return undefined;
+  if (typeof given === "string" && spec.kind === "texts")
+    return parseTomlValue(spec, given.split(LIST_SEPARATOR), flagPlace(spec));
   if (typeof given === "string") return parseText(spec, given, flagPlace(spec));
   return spec.isNegative ? !given : given;
 }

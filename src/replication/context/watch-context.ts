@@ -13,6 +13,7 @@ import type { BlockingBudget } from "./blocking-budget.ts";
 import type { ClosingSignal } from "./closing-signal.ts";
 import type { Conditions } from "./conditions.ts";
 import type { OwnWriters } from "./own-writers.ts";
+import type { Pushing } from "./pushing.ts";
 import type { Validation, WatchEvent } from "./watch-events.ts";
 
 /** Verifies the stored objects of the database with this name, in its own store. */
@@ -57,6 +58,8 @@ export interface SharedContext {
   readonly storeConditions: Conditions;
   /** How long the store has taken no request; absent: not known. */
   readonly storeSilentMs?: (() => number) | undefined;
+  /** Gets each captured file; absent: there are no push replicas. */
+  readonly push?: Pushing | undefined;
   /** Finds the end of an outage for all databases at once. */
   readonly outage: OutageProbe;
 }

@@ -54,6 +54,13 @@ export type WatchEvent =
       readonly status: Validation["status"];
       readonly messages: readonly string[];
     }
+  | {
+      /** A push replica has applied everything up to this TXID, durably. */
+      readonly event: "acknowledged";
+      readonly database: string;
+      readonly replica: string;
+      readonly txid: number;
+    }
   | { readonly event: "failed"; readonly database: string; readonly code: string; readonly message: string }
   | { readonly event: "recovered"; readonly database: string }
   | {

@@ -316,7 +316,7 @@ export class UploadLanes {
   #liftCount: number;
 
   constructor(
-    readonly context: Pick<WatchContext, "store" | "env" | "version" | "emit" | "puts" | "config">,
+    readonly context: Pick<WatchContext, "store" | "env" | "version" | "emit" | "puts" | "config" | "push">,
     /** Gives each run the signal that breaks it off. */
     readonly closing: { readonly signal: AbortSignal },
     /** The circuit breaker of the database, if any. */
@@ -336,6 +336,7 @@ export class UploadLanes {
    */
   startDue(live: Captured, nowMs: number): readonly Promise<LaneOutcome>[] {
     if (!isUploadDue(live)) return NONE;
+    this.context.push?.offer(live);
     const { liftCount = 0 } = this.breaker ?? {};
     if (liftCount !== this.#liftCount) this.#backoff = null;
     this.#liftCount = liftCount;
@@ -367,6 +368,7 @@ export class UploadLanes {
   start(live: Captured): readonly Promise<LaneOutcome>[] {
     if (!this.#isHurried) this.breaker?.endCooldown();
     this.#isHurried = true;
+    this.context.push?.offer(live);
     return this.#startLanes(live);
   }
 

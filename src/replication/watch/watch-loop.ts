@@ -22,6 +22,7 @@ import { OwnWriters } from "../context/own-writers.ts";
 import type { SharedContext, UploadGate, Validate } from "../context/watch-context.ts";
 import type { WatchEvent } from "../context/watch-events.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
+import type { PushReplicas } from "../push/push-replicas.ts";
 import { catchUp, type LaggingDatabase } from "../requests/catch-up.ts";
 import type { SyncedDatabase } from "../requests/sync-request.ts";
 import { Backlog } from "../upload/backlog.ts";
@@ -48,6 +49,8 @@ const BUDGET_INTERVAL_MS = 2_000;
 const SLICE_MS = 10;
 /** A discovery at the end takes no more than this from the time that a service manager leaves. */
 const LATE_DISCOVERY_MS = 1_000;
+/** The time for the last pushes, to replicas that answer. */
+const LAST_PUSHES_MS = 1_000;
 /** Between two questions whether a blocking checkpoint of the application waits for a pin. */
 const YIELD_INTERVAL_MS = 120;
 
@@ -88,6 +91,8 @@ export interface WatchInput {
   readonly emit: (event: WatchEvent) => void;
   readonly onImage?: SharedContext["onImage"];
   readonly validate: Validate;
+  /** The push replicas; absent: there are none. The watch ends their pushes. */
+  readonly push?: PushReplicas | undefined;
   /**
    * Finds all databases that are present, every 5 s. The watch starts replicating new databases, and stops
    * replicating databases that are not found any more.
@@ -121,11 +126,13 @@ export async function watch(
   input: WatchInput,
   signal: AbortSignal,
 ): Promise<WatchResult> {
-  const { onStart, store, config, env, version, storeConditions } = input;
+  const { onStart, store, config, env, version, storeConditions, push } = input;
   const head = (until: AbortSignal) => store.head(ALIVE_KEY, { signal: until, isSingleAttempt: true });
   const emit = (event: WatchEvent): void => {
     const watcher = event.event === "watching" ? fleet.findOrNull(undefined, event.database) : null;
     if (watcher !== null) control.announce(watcher.target);
+    if (watcher?.live != null) push?.offer(watcher.live);
+    if (event.event === "let-go" || event.event === "stopped") push?.forget(event.database);
     if (event.event === "recovered") probe.recovered(env.monotonicMs());
     report.observe(event);
     input.emit(event);
@@ -141,6 +148,7 @@ export async function watch(
     emit,
     onImage: input.onImage,
     puts: input.puts,
+    push,
     storeConditions,
     storeSilentMs: input.storeSilentMs,
     namesakeOrNull: (target, until) => namesakeOrNull(target, search, until),
@@ -164,6 +172,8 @@ export async function watch(
   const discovery = new RepeatedDiscovery(input.discover, env);
   const disks = new DiskCheck(storeConditions);
   const beside: Beside = { discovery, control, probe, backlog, disks, wakeUps, turnCount: 0 };
+  if (push !== undefined)
+    push.onSnapshotNeeded = (name) => fleet.findOrNull(undefined, name)?.requestSnapshot();
   try {
     onStart?.(runningWatch(fleet, beside, input, context, discoverNow));
     fleet.accept(first);
@@ -171,10 +181,12 @@ export async function watch(
     await loop(fleet, beside, input, context);
     if (signal.aborted) await takeLate(fleet, input, env);
     await fleet.drain();
+    await push?.finish(LAST_PUSHES_MS);
   } finally {
     wakeUps.close();
     control.close();
     await fleet.close();
+    await push?.close();
   }
   return fleet.result();
 }

@@ -12,6 +12,7 @@ import { type SpoolFile, uploadedTxidOf } from "../../local/spool.ts";
 import { readState } from "../../local/state.ts";
 import type { StateFolder } from "../../local/state-folder.ts";
 import type { Captured } from "../capture/live-database.ts";
+import type { PushStatus } from "../context/pushing.ts";
 
 /** The status of one watched database. */
 export interface DatabaseStatus {
@@ -66,6 +67,8 @@ export interface DatabaseStatus {
   readonly walSyncIntervalMs: number;
   /** Lasting states that an operator should know of; empty for most databases. */
   readonly conditions: readonly Condition[];
+  /** The push replicas of the database; absent or empty without any. */
+  readonly replicas?: readonly PushStatus[];
 }
 
 /** How far the history of a database is captured and uploaded. */

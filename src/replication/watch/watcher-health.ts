@@ -32,7 +32,10 @@ interface Blockage {
 }
 
 /** The part of the context that the health uses. */
-export type HealthContext = Pick<WatchContext, "env" | "emit" | "config" | "conditions" | "storeConditions">;
+export type HealthContext = Pick<
+  WatchContext,
+  "env" | "emit" | "config" | "conditions" | "storeConditions" | "push"
+>;
 
 /**
  * The step that a report asks of the watcher: stop for good, or keep the captures of a file that must not be
@@ -241,6 +244,7 @@ export class WatcherHealth {
       failure: failure && { code: failure.code, message: failure.message, hint: failure.hint ?? null },
       walSyncIntervalMs: this.context.config.sync.walSyncIntervalMs,
       conditions: this.context.conditions.current,
+      replicas: this.context.push?.statusOf(target.name) ?? [],
     };
   }
 

@@ -1,6 +1,6 @@
 /**
  * The documented flags of each verb. Each flag is parsed with its value, and refused without a value or if
- * given twice. No other flag exists. A flag changes only its own setting of the file.
+ * given twice; `--push-to` is a list. No other flag exists. A flag changes only its own setting of the file.
  */
 import { describe, expect, test } from "bun:test";
 import { compactVerb } from "../../../src/commands/compact.ts";
@@ -12,6 +12,7 @@ import { pragmaVerb } from "../../../src/commands/pragma.ts";
 import { reloadVerb } from "../../../src/commands/reload.ts";
 import { replicateVerb } from "../../../src/commands/replicate.ts";
 import { restoreVerb } from "../../../src/commands/restore.ts";
+import { serveVerb } from "../../../src/commands/serve.ts";
 import { verbHelp } from "../../../src/commands/shared/help.ts";
 import { optionsOf, type Verb } from "../../../src/commands/shared/verb.ts";
 import { snapshotVerb } from "../../../src/commands/snapshot.ts";
@@ -66,11 +67,12 @@ const WATCH = [
   "--circuit-breaker-threshold 10",
 ];
 const PROGRESS = "--progress";
+const PUSH = ["--push-to http://127.0.0.1:8080", "--push-token-file token", "--push-ca-file ca.pem", "--ack"];
 const HIDDEN = ["--independent-tasks", "--enable-cache"];
 
 /** By verb, every flag with a value as on a command line; a switch has no value. */
 const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
-  [watchVerb, [...WATCH, ...HIDDEN, "--once", "--restore-if-missing", "--exec app", PROGRESS]],
+  [watchVerb, [...WATCH, ...HIDDEN, "--once", "--restore-if-missing", "--exec app", ...PUSH, PROGRESS]],
   [snapshotVerb, [...STORE, STATE_DIR, TIMEOUT, PROGRESS]],
   [
     restoreVerb,
@@ -123,6 +125,19 @@ const PROMISED: readonly (readonly [verb: Verb, flags: readonly string[]])[] = [
       PROGRESS,
     ],
   ],
+  [
+    serveVerb,
+    [
+      ...STORE,
+      "--db replica.db",
+      "--dir replicas",
+      "--port 8080",
+      "--address 127.0.0.1",
+      "--token-file token",
+      "--tls-cert cert.pem",
+      "--tls-key key.pem",
+    ],
+  ],
   [statusVerb, [...STORE, "--all", STATE_DIR]],
   [syncVerb, [...STORE, "--all", STATE_DIR, TIMEOUT]],
   [reloadVerb, [...STORE, STATE_DIR]],
@@ -169,7 +184,8 @@ describe("walrust", () => {
       expect(joined).toEqual(valuesOf(verb, words).get(flag.slice(2)));
       expect(refusalOf(verb, [`${flag}=`])).toStartWith(`${flag} is `);
     } else expect(valuesOf(verb, words).get(flag.slice(2))).not.toBe(before);
-    expect(refusalOf(verb, [...words, ...words])).toBe(`${flag} is given twice`);
+    if (flag === "--push-to") expect(valuesOf(verb, [...words, ...words]).get("push-to")).toEqual([value]);
+    else expect(refusalOf(verb, [...words, ...words])).toBe(`${flag} is given twice`);
     const takesWord = text.includes(" ") && value !== "false";
     if (takesWord) expect(refusalOf(verb, [flag])).toStartWith(`${flag} needs a value`);
     if (takesWord) expect(refusalOf(verb, [flag, "--json"])).toStartWith(`${flag} needs a value`);

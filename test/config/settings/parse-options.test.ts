@@ -14,6 +14,7 @@ const GROUP = {
   pages: { flag: "pages", kind: "count", default: 1000, min: 1, max: 5000, meaning: "" },
   limit: { flag: "limit", kind: "count", meaning: "" },
   age: { flag: "age", kind: "duration", meaning: "" },
+  replicas: { flag: "push-to", kind: "texts", countMax: 3, meaning: "" },
   old: { flag: "independent-tasks", kind: "switch", isHidden: true, meaning: "" },
 } as const satisfies Record<string, OptionSpec>;
 const SPECS: readonly OptionSpec[] = Object.values(GROUP);
@@ -46,6 +47,7 @@ describe("parseWords", () => {
       pages: 1000,
       limit: undefined,
       age: undefined,
+      replicas: [],
       old: undefined,
     });
   });
@@ -55,6 +57,8 @@ describe("parseWords", () => {
     [["--bucket=file:///x?a=b"], { bucket: "file:///x?a=b" }],
     [["-b", "file:///x"], { bucket: "file:///x" }],
     [["-b=file:///x"], { bucket: "file:///x" }],
+    [["--push-to", "a"], { replicas: ["a"] }],
+    [["--push-to", "b", "--force", "--push-to=a,c", "--push-to", "b"], { replicas: ["b", "a,c"] }],
     [["--force"], { force: true }],
     [["--force=true"], { force: true }],
     [["--force=false"], { force: false }],
@@ -111,6 +115,12 @@ describe("parseWords", () => {
     [["--bucket", ""], "--bucket is empty"],
     [["--force", "--no-force"], "--force is given twice"],
     [["-b", "x", "--bucket", "y"], "--bucket is given twice"],
+    [["--push-to"], "--push-to needs a value: --push-to VALUE"],
+    [["--push-to", "a", "--push-to="], "--push-to is empty"],
+    [
+      ["--push-to=1", "--push-to=2", "--push-to=3", "--push-to=4"],
+      '--push-to is ["1","2","3","4"], expected a list of 1 to 3 entries',
+    ],
     [["--force=yes"], '--force is "yes", expected true or false'],
     [["--force="], '--force is "", expected true or false'],
     [["--no-force=true"], '--force is "true", expected true or false'],

@@ -15,7 +15,7 @@ import { tempFolder } from "../../support/temp.ts";
 
 const VERBS = [
   ...["watch", "snapshot", "restore", "undo", "list", "verify"],
-  ...["compact", "replicate", "status", "sync", "reload", "doctor", "explain", "pragma"],
+  ...["compact", "replicate", "serve", "status", "sync", "reload", "doctor", "explain", "pragma"],
 ];
 
 let world: Awaited<ReturnType<typeof makeWorld>>;

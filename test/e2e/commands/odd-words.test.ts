@@ -8,7 +8,7 @@ import { tempFolder } from "../../support/temp.ts";
 
 const VERBS = [
   ...["watch", "snapshot", "restore", "undo", "list", "verify"],
-  ...["compact", "prune", "replicate", "status", "sync", "reload", "doctor", "explain", "pragma"],
+  ...["compact", "prune", "replicate", "serve", "status", "sync", "reload", "doctor", "explain", "pragma"],
   ...["completions", "man"],
 ];
 

@@ -14,7 +14,7 @@ import { CONDITION_HEALTH } from "../../../src/errors.ts";
 import { DashboardSource } from "../../../src/observability/dashboard-source.ts";
 import { healthReport } from "../../../src/observability/health.ts";
 import { noticeBody } from "../../../src/observability/webhook-notice.ts";
-import type { ReplicaEvent } from "../../../src/recovery/replica/replica.ts";
+import type { ReplicaEvent } from "../../../src/recovery/replica/replica-file.ts";
 import { FINDING_SEVERITIES } from "../../../src/recovery/verify/verify-report.ts";
 import { statusOf } from "../../observability/samples.ts";
 import { eventually } from "../../support/eventually.ts";
@@ -195,6 +195,7 @@ const WATCH_EVENTS: Record<WatchDocument["event"], true> = {
   restored: true,
   watching: true,
   uploaded: true,
+  acknowledged: true,
   "re-anchored": true,
   checkpointed: true,
   compacted: true,

@@ -100,7 +100,7 @@ function storageCases(): ExitCase[] {
 function usageCases(): ExitCase[] {
   const verbs = [
     ...["watch", "snapshot", "restore", "undo", "list", "verify"],
-    ...["compact", "replicate", "status", "sync", "reload", "doctor", "explain", "pragma"],
+    ...["compact", "replicate", "serve", "status", "sync", "reload", "doctor", "explain", "pragma"],
   ];
   return verbs.map((verb) => ({
     verb,
@@ -313,6 +313,15 @@ const OWN_CASES: readonly ExitCase[] = [
     error: "restore",
     said: ["other"],
     hint: "walrust",
+  },
+  {
+    verb: "serve",
+    code: 3,
+    what: "the file is no replica",
+    words: ({ database }) => ["--db", database, "--port", "0"],
+    error: "database",
+    said: ["is no replica that walrust serve has made"],
+    hint: "--db",
   },
   {
     verb: "undo",

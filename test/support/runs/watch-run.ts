@@ -30,7 +30,7 @@ export type RunTarget = Omit<WatchTarget, "config" | "isDiscovered"> &
   Partial<Pick<WatchTarget, "config" | "isDiscovered">>;
 
 /** Optional parts of a run. */
-export type RunInput = Partial<Pick<WatchInput, "isNamedOnly" | "validate" | "openWalEvents">> & {
+export type RunInput = Partial<Pick<WatchInput, "isNamedOnly" | "validate" | "openWalEvents" | "push">> & {
   readonly discover?: Discover<RunTarget>;
   /** Unwatchable paths of the first discovery. */
   readonly unwatchable?: readonly Unwatchable[];
