@@ -17,7 +17,7 @@ function invocationOf(...given: string[]) {
   const { signal } = new AbortController();
   return {
     ...{ words, sources: { words, environment: { HOME: "/home/app" }, file: null } },
-    ...{ isJson: false, env: recordingEnv().env, signal, version: "test" },
+    ...{ isJson: false, env: recordingEnv().env, signal, version: "test", date: "2026-01-01", verbs: [] },
     signals: { takeOver: () => () => {} },
   };
 }
