@@ -88,6 +88,7 @@ export function systemCode(error: unknown): string | undefined {
  * src/observability/README.md lists each with its remedy.
  */
 export const CONDITION_HEALTH = {
+  "bucket-unchecked": "degraded",
   "clock-behind": "degraded",
   "deleted-in-use": "unhealthy",
   "deletes-refused": "degraded",

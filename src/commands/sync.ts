@@ -128,7 +128,9 @@ function lineOf(database: Synced): string {
   const hint = problem?.hint ? `\n  ${problem.hint}` : "";
   const message = problem?.message ?? "for an unknown reason";
   if (outcome === "stopped") return `${name}: not replicated: ${message}${left}${hint}`;
-  return `${name}: not in time, the bucket has TXID ${uploadedTxid}: ${message}${left}${hint}`;
+  const has =
+    uploadedTxid === 0 ? "nothing is known to be in the bucket" : `the bucket has TXID ${uploadedTxid}`;
+  return `${name}: not in time, ${has}: ${message}${left}${hint}`;
 }
 
 function waitingText({ pendingCount, pendingBytes }: Synced): string {

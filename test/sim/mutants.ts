@@ -169,8 +169,19 @@ export const MUTANTS: readonly Mutant[] = [
     edits: [
       {
         file: "src/replication/watch/watch-status.ts",
-        from: "    uploadedTxid: uploadedTxidOf(txid, pending),\n",
-        to: "    uploadedTxid: txid === 0 ? uploadedTxidOf(txid, pending) : txid,\n",
+        from: "    uploadedTxid: provenTxidOf(captured, last, txid),\n",
+        to: "    uploadedTxid: txid,\n",
+      },
+    ],
+  },
+  {
+    // After a power cut the state calls captures uploaded that the bucket never had.
+    name: "unchecked-shown-as-uploaded",
+    edits: [
+      {
+        file: "src/replication/watch/watch-status.ts",
+        from: "isBucketUnchecked === true ? Math.min(last.uploadedTxid, statedTxid) : statedTxid",
+        to: "statedTxid",
       },
     ],
   },

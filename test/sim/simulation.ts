@@ -237,9 +237,8 @@ export class Simulation {
     if (process === null) return;
     setJudge(this.#lookFaults);
     try {
-      const isCut = this.#bootId > 1;
       const newestTxid = (name: string): number => this.#histories.of(name).head?.txid ?? 0;
-      const { faults, text } = process.look(isCut ? () => Number.POSITIVE_INFINITY : newestTxid);
+      const { faults, text } = process.look(newestTxid);
       this.#lookCount++;
       this.trace.add(`  seen: ${text}`);
       if (faults.length > 0) throw new Violation(`what is shown is wrong: ${faults.join("; ")}`);

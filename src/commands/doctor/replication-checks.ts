@@ -29,8 +29,8 @@ const STATUS_HINT = "`walrust status` shows how it goes on";
 export function checkWatched(watched: WatchedDatabase, checks: Checks): void {
   const { pid, health, reasons, remedies, uploadedTxid, failureCode } = watched;
   const by = `the watch with pid ${pid}`;
-  if (health === "healthy")
-    return checks.ok("replication", `${by} replicates it, TXID ${uploadedTxid} is in the bucket`);
+  const progress = uploadedTxid === 0 ? "nothing is uploaded yet" : `TXID ${uploadedTxid} is in the bucket`;
+  if (health === "healthy") return checks.ok("replication", `${by} replicates it, ${progress}`);
   const message = `${by}: ${reasons.join("; ")}`;
   const hint = remedies.length === 0 ? STATUS_HINT : remedies.join("; ");
   if (health === "degraded") return checks.warning("replication", message, hint);

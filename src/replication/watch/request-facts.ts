@@ -1,7 +1,6 @@
 /**
  * Gathers the facts that the requests of other processes wait for (requests/), from the record of a watcher.
  */
-import { uploadedTxidOf } from "../../local/spool.ts";
 import type { WalPoller } from "../capture/wal-poller.ts";
 import type { RequestFacts } from "../requests/requests.ts";
 import type { Snapshots } from "../upkeep/snapshots.ts";
@@ -33,7 +32,7 @@ export function gatherRequestFacts(
     hidden: health.hidden,
     isSpoolFull: record.isSpoolFull,
     isSettled: state !== null && !record.isChainHeld && live?.isBucketUnchecked !== true,
-    uploadedTxid: live === null || state === null ? 0 : uploadedTxidOf(state.txid, live.pending),
+    uploadedTxid: state === null ? 0 : record.attachment.progress.uploadedTxid,
     whole,
     generation,
   };

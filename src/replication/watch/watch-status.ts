@@ -26,7 +26,10 @@ export interface DatabaseStatus {
   readonly state: "starting" | "watching" | "failing" | "paused" | "stopped";
   /** The newest captured TXID, 0 before the first or while walrust does not know it. */
   readonly txid: number;
-  /** The newest TXID in the bucket, 0 before the first or while walrust does not know it. */
+  /**
+   * The newest TXID that this process knows to be in the bucket; 0 before the first, and until the bucket has
+   * confirmed what the local state calls uploaded.
+   */
   readonly uploadedTxid: number;
   /** The capture time of that TXID (ms since the epoch), or null before the first upload of this process. */
   readonly uploadedTimeMs: number | null;
@@ -114,13 +117,22 @@ export function progressOf(captured: Captured, last: Progress, continuedTxid: Tx
   for (const { sizeBytes } of pending) pendingBytes += sizeBytes;
   return {
     txid,
-    uploadedTxid: uploadedTxidOf(txid, pending),
+    uploadedTxid: provenTxidOf(captured, last, txid),
     uploadedTimeMs: acknowledged?.timeMs ?? last.uploadedTimeMs,
     snapshotTimeMs: state?.snapshot?.timeMs ?? last.snapshotTimeMs,
     pendingCount: pending.length,
     pendingBytes,
     cacheBytes: pendingBytes + captured.sentBytes,
   };
+}
+
+/**
+ * The newest TXID that is known to be in the bucket. While the bucket is unchecked, only an earlier check of
+ * this process counts: a power cut may have taken captures that the state calls uploaded.
+ */
+function provenTxidOf({ pending, isBucketUnchecked }: Captured, last: Progress, txid: Txid | 0): number {
+  const statedTxid = uploadedTxidOf(txid, pending);
+  return isBucketUnchecked === true ? Math.min(last.uploadedTxid, statedTxid) : statedTxid;
 }
 
 /** The capture time of the oldest pending increment. Each oldest file is read once. */

@@ -24,6 +24,9 @@ const FILES_RETRY_MS = 2_000;
 /** A clock set back by less than this is not worth a line. */
 const CLOCK_TOLERANCE_MS = 60_000;
 const CLOCK_BEHIND = "clock-behind";
+/** The check of a bucket at the start that takes no longer is not worth a condition. */
+const UNCHECKED_TOLERANCE_MS = 5_000;
+const BUCKET_UNCHECKED = "bucket-unchecked";
 
 /** Nothing can be captured: since when, on the monotonic clock, and why if it is a failure. */
 interface Blockage {
@@ -49,6 +52,8 @@ export class WatcherHealth {
   #trouble: Trouble | null = null;
   #backoff: Backoff | null = null;
   #blockage: Blockage | null = null;
+  /** Since when the bucket of the attached database is unchecked (monotonic), or null. */
+  #uncheckedSinceMs: number | null = null;
   #liftCount = 0;
   #oldest: OldestPending | null = null;
 
@@ -173,7 +178,27 @@ export class WatcherHealth {
     const { liftCount = 0 } = this.breaker ?? {};
     if (liftCount !== this.#liftCount) this.worked();
     this.#liftCount = liftCount;
-    if (captured !== null) this.#compareClock(captured.state?.timeMs ?? 0);
+    if (captured === null) return;
+    this.#compareClock(captured.state?.timeMs ?? 0);
+    this.#noteUnchecked(captured, nowMs);
+  }
+
+  /** Nobody knows whether the bucket has what the local state calls uploaded, until the bucket answers. */
+  #noteUnchecked({ isBucketUnchecked }: Captured, nowMs: number): void {
+    const { conditions } = this.context;
+    if (isBucketUnchecked !== true) {
+      this.#uncheckedSinceMs = null;
+      return conditions.clear(BUCKET_UNCHECKED);
+    }
+    this.#uncheckedSinceMs ??= nowMs;
+    const isNew = nowMs - this.#uncheckedSinceMs < UNCHECKED_TOLERANCE_MS;
+    if (isNew || conditions.has(BUCKET_UNCHECKED)) return;
+    conditions.raise({
+      code: BUCKET_UNCHECKED,
+      health: CONDITION_HEALTH[BUCKET_UNCHECKED],
+      message: "The bucket has not answered since the attach: what it holds of the database is not known",
+      hint: "Check network, endpoint and store; walrust then checks the bucket and uploads what is missing",
+    });
   }
 
   /** The times of captures never decrease: a clock that was ahead once decides them until it is overtaken. */
@@ -270,7 +295,9 @@ export class WatcherHealth {
 
   #lagMs(captured: Captured | null): number {
     const { env } = this.context;
-    const blockedMs = this.#blockage === null ? 0 : env.monotonicMs() - this.#blockage.sinceMs;
+    const nowMs = env.monotonicMs();
+    const sinceMs = Math.min(this.#blockage?.sinceMs ?? nowMs, this.#uncheckedSinceMs ?? nowMs);
+    const blockedMs = nowMs - sinceMs;
     if (captured === null || captured.pending.length === 0) return blockedMs;
     this.#oldest ??= new OldestPending();
     const oldestMs = this.#oldest.timeMs(captured, env.nowMs()) ?? env.nowMs();

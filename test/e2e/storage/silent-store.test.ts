@@ -5,12 +5,13 @@
 import { Database } from "bun:sqlite";
 import { afterEach, expect, setDefaultTimeout, test } from "bun:test";
 import { once } from "node:events";
+import { readdirSync, rmSync } from "node:fs";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { eventually } from "../../support/eventually.ts";
 import { Gate } from "../../support/gate.ts";
 import { commitRow, createAppDatabase } from "../../support/histories/app-rows.ts";
-import { type Run, runWalrust } from "../../support/processes/binary.ts";
+import { documentOf, type Run, runWalrust } from "../../support/processes/binary.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { S3Server } from "../../support/servers/s3-server.ts";
 import { tempFolder } from "../../support/temp.ts";
@@ -139,4 +140,39 @@ test("every database notices the end of an outage within seconds, whatever its c
   await watch.waitFor("all uploads", () => isEachIn(watch.uploads().slice(before)));
   expect(performance.now() - openedMs).toBeLessThan(15_000);
   expect(await watch.stop()).toBe(0);
+});
+
+test("a start while the store is away shows nothing as uploaded before the bucket answers", async () => {
+  const server = await S3Server.start();
+  const gate = await Gate.to(server.url);
+  cleanups.push(
+    () => server.stop(),
+    () => gate.shut(),
+  );
+  const [path = ""] = databases(1);
+  const options = ["-b", "s3://bucket/vm", "--endpoint", gate.url, "--max-retries", "0"];
+  const first = await WatchProcess.start([path, ...options], { env: KEYS });
+  await first.waitForTxid(1);
+  await gate.shut();
+  const connection = new Database(path);
+  cleanups.push(() => connection.close());
+  commitRow(connection, 1, 1);
+  await first.waitFor("the failure", () => first.eventsOf("failed").length > 0);
+  await first.kill();
+  // As after a power cut: the state names a capture, and the captured file is not there.
+  const spool = join(dirname(path), `.${basename(path)}-walrust`, "ltx");
+  for (const name of readdirSync(spool)) rmSync(join(spool, name), { recursive: true });
+
+  const second = await WatchProcess.start([path, ...options], { env: KEYS });
+  await second.waitFor("its start", () => second.eventsOf("watching").length > 0);
+  await second.waitFor("the condition", () => second.eventsOf("condition").length > 0);
+  const run = await runWalrust(["status", "db0", ...options.slice(0, 4), "--json"], { env: KEYS });
+  const [watch] = documentOf<{ watches: { databases: object[] }[] }>(run).watches;
+  expect(watch!.databases[0]).toMatchObject({ txid: 2, uploaded_txid: null, health: "degraded" });
+  expect(watch!.databases[0]).toMatchObject({ conditions: [{ code: "bucket-unchecked" }] });
+  expect(run.exitCode).toBe(1);
+  await gate.open();
+  await second.waitFor("the lost commit", () => second.uploads().length > 0);
+  await second.waitFor("the end", () => second.eventsOf("condition").length > 1);
+  expect(await second.stop()).toBe(0);
 });

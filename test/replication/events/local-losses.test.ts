@@ -12,6 +12,7 @@ import { askForSync } from "../../support/runs/watch-requests.ts";
 import { newDatabase, targetOf, WatchRun } from "../../support/runs/watch-run.ts";
 import { FaultyStore, unreachable } from "../../support/servers/faulty-store.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
+import { ShiftedClock } from "../../support/shifted-clock.ts";
 
 type Loss = (path: string) => void;
 
@@ -107,9 +108,8 @@ test("a state folder that is gone with a waiting capture is made anew, and the w
   await app.close();
 });
 
-// Seeds 2046 and 9888 of the simulator: nothing waited, so nothing compared the bucket before the next
-// commit.
-test("captured files that are lost while the bucket does not answer are missed by a sync", async () => {
+/** A database whose newest capture is lost before it is uploaded, and its store, which does not answer. */
+async function lostCapture() {
   const { path, app } = await newDatabase();
   const store = new FaultyStore(new MemoryStore());
   const first = await new WatchRun([targetOf(path)], store, { sync: { shutdownTimeoutMs: 50 } }).watching();
@@ -122,13 +122,63 @@ test("captured files that are lost while the bucket does not answer are missed b
   expect((await first.stop()).undrained).toEqual(["app"]);
   const { spoolFolder } = targetOf(path).paths;
   for (const name of readdirSync(spoolFolder)) rmSync(join(spoolFolder, name), { recursive: true });
+  return { path, app, store };
+}
 
+// Seeds 2046 and 9888 of the simulator: nothing waited, so nothing compared the bucket before the next
+// commit.
+test("captured files that are lost while the bucket does not answer are missed by a sync", async () => {
+  const { path, app, store } = await lostCapture();
   const second = await new WatchRun([targetOf(path)], store).watching();
   expect(second.isSaid("cannot check the bucket yet")).toBe(true);
-  expect((await askForSync(store, 300))[0]).toMatchObject({ outcome: "behind" });
+  expect((await askForSync(store, 300))[0]).toMatchObject({ outcome: "behind", uploadedTxid: 0 });
   store.before = () => {};
   expect((await askForSync(store, 10_000))[0]).toMatchObject({ outcome: "synced" });
   expect(Buffer.compare(await newestImage(store.inner, "app"), imageOf(path))).toBe(0);
   await second.stop();
   await app.close();
 });
+
+// Seed 133 of the simulator: a power cut took the captured file.
+test("captured files that are lost are not shown as uploaded before the bucket answers", async () => {
+  const { path, app, store } = await lostCapture();
+  const clock = new ShiftedClock();
+  const second = await new WatchRun([targetOf(path)], store, {}, clock.overrides).watching();
+  expect(second.status()).toMatchObject({ txid: 2, uploadedTxid: 0, pendingCount: 0 });
+  await second.until("a look", () => second.status().lagMs > 0);
+  clock.pass(61_000);
+  await second.until("the condition", () => second.status().conditions.length > 0);
+  const { conditions, lagMs, uploadedTxid } = second.status();
+  expect(conditions.map(({ code }) => code)).toEqual(["bucket-unchecked"]);
+  expect([uploadedTxid, lagMs >= 61_000]).toEqual([0, true]);
+
+  store.before = () => {};
+  clock.pass(60_000);
+  await second.until("the lost commit", () => second.status().uploadedTxid >= 2);
+  const isWell = (): boolean => second.status().lagMs === 0 && second.status().failure === null;
+  await second.until("health", () => isWell() && second.status().conditions.length === 0, 20_000);
+  expect(Buffer.compare(await newestImage(store.inner, "app"), imageOf(path))).toBe(0);
+  await second.stop();
+  await app.close();
+});
+
+test("a new attach while the bucket does not answer keeps the TXID that the watch has uploaded", async () => {
+  const { path, app } = await newDatabase();
+  const store = new FaultyStore(new MemoryStore());
+  const run = await new WatchRun([targetOf(path)], store).watching();
+  await run.uploaded(1);
+  const txid = await run.commit(app, "INSERT INTO t(v) VALUES ('uploaded')");
+  store.before = () => {
+    throw unreachable();
+  };
+  const attaches = run.saidCount("cannot check the bucket yet");
+  rmSync(`${path}-shm`);
+  await run.until("the attach", () => run.saidCount("cannot check the bucket yet") > attaches, 15_000);
+  await run.until("the capture", () => run.status().state !== "starting");
+  expect(run.status().uploadedTxid).toBe(txid);
+  store.before = () => {};
+  await run.until("health", () => run.status().failure === null, 20_000);
+  expect(run.status().uploadedTxid).toBeGreaterThanOrEqual(txid);
+  await run.stop();
+  await app.close();
+}, 40_000);

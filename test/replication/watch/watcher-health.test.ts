@@ -66,3 +66,21 @@ test("a clock behind the newest capture is a condition until the clock is past i
   const line = `The clock is behind the newest capture: until ${until} all captures have that time`;
   expect(said()).toEqual([`warn ${line}`, `info condition clock-behind ended: ${line}`]);
 });
+
+test("a bucket that stays unchecked is a condition until it is checked", () => {
+  const { health, conditions, said } = setUp();
+  const captured = { state: null, pending: [], isBucketUnchecked: true };
+  const look = (nowMs: number): void => health.poll(nowMs, captured as never);
+  for (const nowMs of [0, 4_999]) look(nowMs);
+  expect(conditions.current).toEqual([]);
+  for (const nowMs of [5_000, 6_000]) look(nowMs);
+  const codes = conditions.current.map(({ code, health }) => [code, health]);
+  expect(codes).toEqual([["bucket-unchecked", "degraded"]]);
+  // While the database is detached, nobody checks the bucket.
+  health.poll(7_000, null);
+  expect(conditions.has("bucket-unchecked")).toBe(true);
+  captured.isBucketUnchecked = false;
+  look(8_000);
+  expect(conditions.current).toEqual([]);
+  expect(said().map((line) => line.split(" ")[0])).toEqual(["warn", "info"]);
+});

@@ -1,9 +1,7 @@
 /**
  * The judge of what one process shows: renders the dashboard's document, /health, /metrics and the document
  * of `walrust status` between two events, and judges them as `scripts/measure/observed/` does with a real
- * watch. A page that throws is a violation. So is a TXID that is shown as uploaded and is not in the bucket,
- * unless the power was cut: a watch that cannot reach the store takes a capture that the cut has lost for an
- * uploaded one.
+ * watch. A page that throws is a violation. So is a TXID that is shown as uploaded and is not in the bucket.
  *
  * Invariant: a look changes nothing for the rest of the run. No other process acts while it lasts, and its
  * chances are its own. Where the plan lets files fail, its reads fail more often than those of walrust.
