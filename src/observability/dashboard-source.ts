@@ -15,7 +15,13 @@ import {
 } from "./dashboard/dashboard-document.ts";
 import { HourHistory, type Sums } from "./dashboard/hour-history.ts";
 import { walSizeOrNull } from "./database-metrics.ts";
-import { type DatabaseHealthReport, failureText, type HealthReport, withoutFolder } from "./health.ts";
+import {
+  type DatabaseHealthReport,
+  failureText,
+  type HealthReport,
+  UNKNOWN_LAG,
+  withoutFolder,
+} from "./health.ts";
 import { isStorageCode, type Tally } from "./tally.ts";
 
 /** Longer messages are cut: they quote the answers of servers. */
@@ -97,7 +103,7 @@ function totalsOf(
     healthy: 0,
     degraded: 0,
     unhealthy: 0,
-    lag_seconds: 0,
+    lag_seconds: rows.length === 0 ? 0 : (null as number | null),
     pending_files: 0,
     pending_bytes: 0,
     wal_bytes: 0,
@@ -106,7 +112,7 @@ function totalsOf(
   };
   for (const [, , health, lagSeconds, , , pendingFiles, pendingBytes, walBytes] of rows) {
     totals[health]++;
-    totals.lag_seconds = Math.max(totals.lag_seconds, lagSeconds);
+    if (lagSeconds !== null) totals.lag_seconds = Math.max(totals.lag_seconds ?? 0, lagSeconds);
     totals.pending_files += pendingFiles;
     totals.pending_bytes += pendingBytes;
     totals.wal_bytes += walBytes ?? 0;
@@ -171,12 +177,17 @@ function ofState({ state, circuit, lagMs }: DatabaseStatus): [code: string, mess
   if (circuit !== "closed") {
     return ["circuit-open", "Requests to the store are suspended, because many failed in a row."];
   }
+  if (lagMs === null) return ["lag", `${capitalized(UNKNOWN_LAG)}.`];
   return ["lag", `The commits of the last ${Math.round(lagMs / 1000)} s may not be in the store yet.`];
 }
 
 function conditionProblem({ code, health, message, hint }: Condition, database: string | null): Problem {
   const shown = shortened(hint ?? adviceFor(code));
   return { code, health, database, message: shortened(message), hint: shown };
+}
+
+function capitalized(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 function shortened(text: string): string {

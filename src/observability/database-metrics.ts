@@ -50,7 +50,12 @@ type Series = readonly [pairs: string, value: number, ending?: string];
 const STATUS_ROWS: readonly StatusRow[] = [
   status("database_up", "1 while commits of the database are captured.", null, (one) => +isCapturing(one)),
   status("current_txid", "Newest captured TXID.", null, ({ txid }) => txid),
-  status("uploaded_txid", "Newest TXID in the bucket.", null, ({ uploadedTxid }) => uploadedTxid),
+  status(
+    "uploaded_txid",
+    "Newest TXID that is known to be in the bucket; absent before the first.",
+    null,
+    ({ uploadedTxid }) => uploadedTxid || null,
+  ),
   status(
     "last_sync_timestamp",
     "Capture time of the newest uploaded TXID, in seconds since the epoch.",
@@ -71,9 +76,9 @@ const STATUS_ROWS: readonly StatusRow[] = [
   ),
   status(
     "lag_seconds",
-    "Seconds by which the bucket may be behind the database; 0 if the bucket is up to date.",
+    "Seconds by which the bucket may be behind the database; 0 if it is up to date, absent while unknown.",
     "max",
-    ({ lagMs }) => Math.round(lagMs) / 1000,
+    ({ lagMs }) => (lagMs === null ? null : Math.round(lagMs) / 1000),
   ),
   status(
     "next_snapshot_timestamp",

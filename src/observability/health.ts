@@ -4,7 +4,7 @@
  * - A database is unhealthy if it is stopped, or if its lag is above 60 s. The lag also grows while nothing
  *   can be captured.
  * - A database is degraded if its lag is above ten times its sync interval, if its circuit breaker is not
- *   closed, or if it is failing, paused or not attached yet.
+ *   closed, or if it is failing, paused or not attached yet. Nor is it healthy while its lag is not known.
  * - A condition makes its database as bad as it states; one of the store or the machine, the whole process.
  * - The process is as bad as its worst database, and unhealthy when the store was out of reach for 60 s.
  * - Every judgement but "healthy" carries its reasons in plain words, without the folders of databases.
@@ -16,6 +16,8 @@ import { isStorageCode } from "./tally.ts";
 
 const UNHEALTHY_MS = 60_000;
 const DEGRADED_SYNC_INTERVALS = 10;
+/** The reason of a database that is not captured, and that has no other one. */
+export const UNKNOWN_LAG = "it is not known how far the store is behind";
 
 /** A judgement, best first. */
 export type Health = "healthy" | "degraded" | "unhealthy";
@@ -42,7 +44,8 @@ export interface DatabaseHealthReport {
   readonly reasons: readonly string[];
   /** Capture time of the newest object that this process has uploaded. */
   readonly last_sync: string | null;
-  readonly lag_seconds: number;
+  /** Null while the lag is not known. */
+  readonly lag_seconds: number | null;
   readonly errors_last_hour: number;
   readonly txid: number;
   readonly uploaded_txid: number;
@@ -109,12 +112,13 @@ function judge(status: DatabaseStatus, facts: HealthFacts): DatabaseHealthReport
   const { database, lagMs } = status;
   const unhealthy = unhealthyReasons(status);
   const reasons = [...unhealthy, ...degradedReasons(status)];
+  if (reasons.length === 0 && lagMs === null) reasons.push(UNKNOWN_LAG);
   return {
     status: status.state === "watching" ? "syncing" : status.state,
     health: unhealthy.length > 0 ? "unhealthy" : reasons.length > 0 ? "degraded" : "healthy",
     reasons,
     last_sync: timeOrNull(status.uploadedTimeMs),
-    lag_seconds: Math.round(lagMs) / 1000,
+    lag_seconds: lagMs === null ? null : Math.round(lagMs) / 1000,
     errors_last_hour: facts.errorsLastHour(database),
     txid: status.txid,
     uploaded_txid: status.uploadedTxid,
@@ -128,9 +132,8 @@ function judge(status: DatabaseStatus, facts: HealthFacts): DatabaseHealthReport
 function unhealthyReasons(status: DatabaseStatus): string[] {
   const reasons: string[] = [];
   if (status.state === "stopped") reasons.push(`stopped: ${failureText(status)}`);
-  if (status.lagMs > UNHEALTHY_MS) {
-    reasons.push(`the store is up to ${seconds(status.lagMs)} s behind, more than 60 s`);
-  }
+  const lagMs = status.lagMs ?? 0;
+  if (lagMs > UNHEALTHY_MS) reasons.push(`the store is up to ${seconds(lagMs)} s behind, more than 60 s`);
   return [...reasons, ...conditionReasons(status, "unhealthy")];
 }
 
@@ -151,7 +154,8 @@ function shownCondition(condition: Condition, status: DatabaseStatus): Condition
 }
 
 function degradedReasons(status: DatabaseStatus): string[] {
-  const { state, lagMs, circuit } = status;
+  const { state, circuit } = status;
+  const lagMs = status.lagMs ?? 0;
   const lagMaxMs = DEGRADED_SYNC_INTERVALS * status.walSyncIntervalMs;
   const reasons: string[] = [];
   if (lagMs > lagMaxMs && lagMs <= UNHEALTHY_MS) {

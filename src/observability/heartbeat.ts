@@ -22,7 +22,8 @@ export type CalledHeartbeat = HeartbeatConfig & { readonly url: string };
 
 /** Whether the statuses allow a call. */
 export function isBeating(statuses: readonly DatabaseStatus[], maxLagMs: number): boolean {
-  return statuses.every((status) => isCapturing(status) && status.lagMs <= maxLagMs);
+  const isInTime = ({ lagMs }: DatabaseStatus): boolean => lagMs !== null && lagMs <= maxLagMs;
+  return statuses.every((status) => isCapturing(status) && isInTime(status));
 }
 
 /** Calls the URL until `signal` aborts. */

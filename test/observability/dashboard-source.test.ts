@@ -122,6 +122,16 @@ describe("DashboardSource.document", () => {
     expect([history.lag_seconds, history.not_healthy, history.pending_bytes]).toEqual([[61], [2], [30]]);
   });
 
+  test("has no lag where none is known", () => {
+    const [known, unknown] = [statusOf({ lagMs: 2_000 }), statusOf({ database: "b", lagMs: null })];
+    const both = documentOf([known, unknown]);
+    expect(both.databases.map(([, , , lag]) => lag)).toEqual([2, null]);
+    expect([both.totals.lag_seconds, both.history.lag_seconds]).toEqual([2, [2]]);
+    const one = documentOf([unknown]);
+    expect([one.totals.lag_seconds, one.history.lag_seconds]).toEqual([null, [null]]);
+    expect(documentOf([]).totals.lag_seconds).toBe(0);
+  });
+
   test("shows no folder of a database, and cuts long texts", () => {
     const message = `cannot open /srv/tenants/app.db: ${"x".repeat(5_000)}`;
     const hint = "look at /srv/tenants/app.db";
@@ -173,6 +183,7 @@ describe("DashboardSource.document names the problems:", () => {
     ["a start", statusOf({ state: "starting" }), ["starting degraded app"]],
     ["an open circuit", statusOf({ circuit: "open" }), ["circuit-open degraded app"]],
     ["a lag", statusOf({ lagMs: 12_000 }), ["lag degraded app"]],
+    ["a lag that is not known", statusOf({ lagMs: null }), ["lag degraded app"]],
     ["a long lag", statusOf({ lagMs: 61_000 }), ["lag unhealthy app"]],
     [
       "a long lag beside a lesser condition: both, the worse one first",

@@ -126,7 +126,8 @@ describe("databaseFamilies, per database,", () => {
       lagMs: 1_234.4,
       circuit: "half-open",
     });
-    const starting = statusOf({ database: "new", state: "starting", uploadedTimeMs: null, walFrames: null });
+    const unknown = { uploadedTxid: 0, uploadedTimeMs: null, walFrames: null, lagMs: null };
+    const starting = statusOf({ database: "new", state: "starting", ...unknown });
     const families = read([lagging, starting], tallyOf([]));
     const db = { db: 'a"b' };
     const expected: [name: string, value: number][] = [
@@ -143,7 +144,13 @@ describe("databaseFamilies, per database,", () => {
     ];
     for (const [name, number] of expected) expect([name, value(families, name, db)]).toEqual([name, number]);
     expect(value(families, "walrust_database_up", { db: "new" })).toBe(0);
-    for (const name of ["walrust_last_sync_timestamp", "walrust_wal_frames", "walrust_wal_size_bytes"]) {
+    for (const name of [
+      "walrust_uploaded_txid",
+      "walrust_last_sync_timestamp",
+      "walrust_lag_seconds",
+      "walrust_wal_frames",
+      "walrust_wal_size_bytes",
+    ]) {
       expect([name, value(families, name, { db: "new" })]).toEqual([name, undefined]);
     }
   });
@@ -310,6 +317,12 @@ describe("databaseFamilies, for all databases together,", () => {
     expect(Object.fromEntries(countersOf([a, { ...b, retryCount: 2 }]))).toMatchObject({
       "walrust_cache_upload_retries_total{}": 6,
     });
+  });
+
+  test("has the longest lag that is known, and none if none is", () => {
+    const unknown = statusOf({ database: "c", state: "starting", lagMs: null });
+    expect(value(read([a, unknown], tallyOf([], false)), "walrust_lag_seconds")).toBe(0.5);
+    expect(value(read([unknown], tallyOf([], false)), "walrust_lag_seconds")).toBeUndefined();
   });
 
   test("is empty but for sums of nothing without a database", () => {

@@ -45,6 +45,8 @@ const ROWS: readonly (readonly [
     "unhealthy",
     "61 s behind",
   ],
+  ["a lag that is not known", statusOf({ lagMs: null }), {}, "degraded", "not known how far"],
+  ["that and a failure", failingWith("not-wal", { lagMs: null }), {}, "degraded", "failing: not-wal is"],
   ["an open breaker", statusOf({ circuit: "open" }), {}, "degraded", "breaker is open"],
   ["a half-open breaker", statusOf({ circuit: "half-open" }), {}, "degraded", "half-open"],
   ["not attached yet", statusOf({ state: "starting", walFrames: null }), {}, "degraded", "not attached"],

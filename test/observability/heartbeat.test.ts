@@ -13,6 +13,7 @@ const FIRST_MS = 5_000;
 const ROWS: readonly (readonly [what: string, status: DatabaseStatus, isBeating: boolean])[] = [
   ["works", statusOf(), true],
   ["lags as much as it may", statusOf({ lagMs: MAX_LAG_MS }), true],
+  ["has a lag that is not known", statusOf({ lagMs: null }), false],
   ["lags more", statusOf({ lagMs: MAX_LAG_MS + 1 }), false],
   ["is not attached yet", statusOf({ state: "starting" }), false],
   ["has a WAL that is not read just now", statusOf({ walFrames: null }), true],

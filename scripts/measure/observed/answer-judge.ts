@@ -149,8 +149,7 @@ export class AnswerJudge {
     const [uploaded, pending] = [samplesOf("uploaded_txid"), samplesOf("cache_pending_uploads")];
     return [...samplesOf("current_txid")].flatMap(([series, txid]) => {
       const { db } = JSON.parse(series) as { db: string };
-      const uploadedTxid = uploaded.get(series) ?? Number.NaN;
-      if (Number.isNaN(uploadedTxid)) return [`${db} has no walrust_uploaded_txid`];
+      const uploadedTxid = uploaded.get(series) ?? 0;
       return this.#advance(db, { txid, uploadedTxid, pendingCount: pending.get(series) ?? 0 });
     });
   }

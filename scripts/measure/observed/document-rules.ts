@@ -66,7 +66,8 @@ function* rowFaults(row: DashboardRow): Generator<string> {
   for (const value of [txid, uploaded, files, bytes, errors]) {
     if (!isCount(value)) yield `${name} has ${value} where a count is`;
   }
-  for (const value of [lag, wal ?? 0, syncAge ?? 0, snapshotAge ?? 0]) {
+  if (lag === null && health === "healthy") yield `${name} is healthy without a lag`;
+  for (const value of [lag ?? 0, wal ?? 0, syncAge ?? 0, snapshotAge ?? 0]) {
     if (!isAmount(value)) yield `${name} has ${value} where an amount is`;
   }
 }
@@ -78,9 +79,12 @@ function* totalFaults({ databases, totals }: DashboardDocument): Generator<strin
     ...Object.fromEntries(
       HEALTHS.map((health) => [health, databases.filter((row) => row[2] === health).length]),
     ),
-    lag_seconds: Math.max(0, ...databases.map((row) => row[3])),
     ...{ pending_files: sumOf(6), pending_bytes: sumOf(7), wal_bytes: sumOf(8) },
   };
+  const lags = databases.map((row) => row[3]).filter((lag) => lag !== null);
+  const longest = lags.length === 0 && databases.length > 0 ? null : Math.max(0, ...lags);
+  if (totals.lag_seconds !== longest)
+    yield `totals.lag_seconds is ${totals.lag_seconds}, and the rows have ${longest}`;
   for (const [name, value] of Object.entries(wanted)) {
     const shown = (totals as Readonly<Record<string, number>>)[name];
     if (shown !== value) yield `totals.${name} is ${shown}, and the rows have ${value}`;
@@ -143,7 +147,7 @@ export function* healthFaults(httpStatus: number, report: HealthReport): Generat
     for (const value of [one.txid, one.uploaded_txid, one.pending_files, one.pending_bytes]) {
       if (!isCount(value)) yield `${name} has ${value} where a count is`;
     }
-    if (!isAmount(one.lag_seconds)) yield `the lag of ${name} is ${one.lag_seconds}`;
+    yield* lagFaults(name, one);
     const { last_sync: time } = one;
     if (time !== null && Number.isNaN(Date.parse(time))) yield `the last sync of ${name} is ${time}`;
   }
@@ -172,5 +176,13 @@ function* databaseFaults(one: StatusDatabase): Generator<string> {
   for (const value of [one.txid ?? 0, one.uploaded_txid ?? 0, one.pending_files, one.pending_bytes]) {
     if (!isCount(value)) yield `${name} has ${value} where a count is`;
   }
-  if (!isAmount(one.lag_seconds ?? 0)) yield `the lag of ${name} is ${one.lag_seconds}`;
+  yield* lagFaults(name, one);
+}
+
+/** The lag of a healthy database is known. */
+function* lagFaults(
+  name: string,
+  { health, lag_seconds: lag }: Pick<StatusDatabase, "health" | "lag_seconds">,
+): Generator<string> {
+  if (lag === null ? health === "healthy" : !isAmount(lag)) yield `the lag of ${name} is ${lag}`;
 }

@@ -3,6 +3,7 @@
  */
 import { type HostLockHolder, silentHolderError } from "../../database/files/host-lock-holder.ts";
 import { isCapturing } from "../../observability/health.ts";
+import type { ReportedDatabase } from "../../replication/watch/watch-report.ts";
 import type { JudgedDatabase, JudgedWatch, JudgedWatches } from "./judged-watches.ts";
 
 /**
@@ -53,7 +54,7 @@ function databaseJson({ reported, report, remedies }: JudgedDatabase): unknown {
     remedies,
     txid: reported.txid || null,
     uploaded_txid: reported.uploadedTxid || null,
-    lag_seconds: reported.lagMs === 0 && !isCapturing(reported) ? null : seconds(reported.lagMs),
+    lag_seconds: lagOf(reported),
     pending_files: reported.pendingCount,
     pending_bytes: reported.pendingBytes,
     wal_frames: reported.walFrames,
@@ -67,6 +68,12 @@ function databaseJson({ reported, report, remedies }: JudgedDatabase): unknown {
     conditions: report.conditions,
     replicas: reported.replicas ?? [],
   };
+}
+
+/** A watch of an earlier version reports 0 for a lag that it does not know. */
+function lagOf(reported: ReportedDatabase): number | null {
+  const { lagMs } = reported;
+  return lagMs === null || (lagMs === 0 && !isCapturing(reported)) ? null : seconds(lagMs);
 }
 
 function seconds(durationMs: number): number {

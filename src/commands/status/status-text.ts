@@ -177,8 +177,10 @@ function replicaLines(databases: readonly JudgedDatabase[]): string[] {
 
 /** A database that cannot be watched may have a lag that nobody knows. */
 function lagText(reported: ReportedDatabase): string {
-  if (reported.lagMs > 0) return ageText(reported.lagMs);
-  return isCapturing(reported) ? "0" : "-";
+  const { lagMs } = reported;
+  if (lagMs === null) return "-";
+  // A watch of an earlier version reports 0 for a lag that it does not know.
+  return lagMs > 0 ? ageText(lagMs) : isCapturing(reported) ? "0" : "-";
 }
 
 const UNITS = [

@@ -131,7 +131,7 @@ export function statusText(statuses: readonly DatabaseStatus[]): string {
   const well = statuses.filter(({ state }) => state === "watching");
   const noun = statuses.length === 1 ? "database" : "databases";
   const count = well.length === statuses.length ? `${well.length}` : `${well.length} of ${statuses.length}`;
-  const lagS = Math.max(0, ...statuses.map(({ lagMs }) => lagMs)) / 1_000;
+  const lagS = Math.max(0, ...statuses.map(({ lagMs }) => lagMs ?? 0)) / 1_000;
   const parts = [`${count} ${noun} replicated`, `up to ${lagS.toFixed(lagS < 10 ? 1 : 0)} s behind`];
   const problem = statuses.find(({ state }) => state !== "watching" && state !== "starting");
   if (problem !== undefined) {

@@ -17,9 +17,9 @@ export const DASHBOARD_COLUMNS = [
   /** `starting`, `syncing`, `failing`, `paused` or `stopped`. */
   "status",
   "health",
-  /** Seconds by which the store may be behind the database. */
+  /** Seconds by which the store may be behind the database, or null while that is not known. */
   "lag_seconds",
-  /** The newest captured TXID, and the newest in the store; 0 before the first. */
+  /** The newest captured TXID, and the newest that is known to be in the store; 0 before the first. */
   "txid",
   "uploaded_txid",
   /** Captured files that are not in the store, and their bytes. */
@@ -41,7 +41,7 @@ export type DashboardRow = readonly [
   database: string,
   status: string,
   health: Soundness,
-  lagSeconds: number,
+  lagSeconds: number | null,
   txid: number,
   uploadedTxid: number,
   pendingFiles: number,
@@ -99,7 +99,8 @@ export interface DashboardDocument {
     readonly healthy: number;
     readonly degraded: number;
     readonly unhealthy: number;
-    readonly lag_seconds: number;
+    /** The longest lag that is known; null when no database has one. */
+    readonly lag_seconds: number | null;
     readonly pending_files: number;
     readonly pending_bytes: number;
     readonly wal_bytes: number;

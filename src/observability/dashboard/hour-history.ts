@@ -11,7 +11,8 @@ const STEP_COUNT = 120;
 
 /** The sums at one moment. */
 export interface Sums {
-  readonly lagSeconds: number;
+  /** Null while it is not known. */
+  readonly lagSeconds: number | null;
   readonly notHealthy: number;
   readonly pendingBytes: number;
   /** Counted since the start of the process. */
@@ -50,7 +51,7 @@ export class HourHistory {
       [this.#notHealthy, sums.notHealthy],
       [this.#pending, sums.pendingBytes],
     ] as const) {
-      ring[slot] = Number.isNaN(ring[slot]) ? value : Math.max(ring[slot]!, value);
+      if (value !== null) ring[slot] = Number.isNaN(ring[slot]) ? value : Math.max(ring[slot]!, value);
     }
     const base = this.#base ?? now;
     const seconds = (nowMs - base.atMs) / 1000;

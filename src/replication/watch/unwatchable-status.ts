@@ -37,7 +37,8 @@ export class UnwatchableStatuses {
         retryCount: 0,
         nextSnapshotTimeMs: null,
         listedTimeMs: null,
-        lagMs: isMissing ? Math.round(nowMs - (this.#sinceMs.get(path) ?? nowMs)) : 0,
+        // Nobody knows since when a find that was never watched has needed a backup.
+        lagMs: isMissing ? Math.round(nowMs - (this.#sinceMs.get(path) ?? nowMs)) : null,
         walFrames: null,
         writer: null,
         circuit: "closed",

@@ -51,10 +51,11 @@ export interface DatabaseStatus {
   readonly nextSnapshotTimeMs: number | null;
   /**
    * How far the bucket may be behind: the age of the oldest increment that is captured and not uploaded, or
-   * the time since captures became impossible, whichever is longer; 0 without either. A pending snapshot
-   * counts only if it is the first. A glob's find that was never watched has no lag.
+   * the time since captures became impossible or the bucket became unknown, whichever is longer. A pending
+   * snapshot counts only if it is the first. 0: every captured commit is in the bucket. Null: not known,
+   * because the database was never captured by this process.
    */
-  readonly lagMs: number;
+  readonly lagMs: number | null;
   /** Frames in the WAL, or null while the database is not attached. */
   readonly walFrames: number | null;
   /** The writer id of its objects, or null while the database is not attached. */

@@ -52,8 +52,8 @@ export class WatcherHealth {
   #trouble: Trouble | null = null;
   #backoff: Backoff | null = null;
   #blockage: Blockage | null = null;
-  /** Since when the bucket of the attached database is unchecked (monotonic), or null. */
-  #uncheckedSinceMs: number | null = null;
+  /** Since when nobody knows whether the bucket is up to date (monotonic), or null. */
+  #doubtSinceMs: number | null = null;
   #liftCount = 0;
   #oldest: OldestPending | null = null;
 
@@ -180,19 +180,20 @@ export class WatcherHealth {
     this.#liftCount = liftCount;
     if (captured === null) return;
     this.#compareClock(captured.state?.timeMs ?? 0);
-    this.#noteUnchecked(captured, nowMs);
+    this.#noteDoubt(captured, nowMs);
   }
 
-  /** Nobody knows whether the bucket has what the local state calls uploaded, until the bucket answers. */
-  #noteUnchecked({ isBucketUnchecked }: Captured, nowMs: number): void {
+  /**
+   * Nobody knows whether the bucket is up to date while commits are in no file that walrust can read, and
+   * until the bucket has confirmed what the local state calls uploaded.
+   */
+  #noteDoubt({ isBucketUnchecked = false }: Captured, nowMs: number): void {
     const { conditions } = this.context;
-    if (isBucketUnchecked !== true) {
-      this.#uncheckedSinceMs = null;
-      return conditions.clear(BUCKET_UNCHECKED);
-    }
-    this.#uncheckedSinceMs ??= nowMs;
-    const isNew = nowMs - this.#uncheckedSinceMs < UNCHECKED_TOLERANCE_MS;
-    if (isNew || conditions.has(BUCKET_UNCHECKED)) return;
+    const isInDoubt = isBucketUnchecked || conditions.current.some(hidesCommits);
+    const sinceMs = this.#doubtSinceMs ?? nowMs;
+    this.#doubtSinceMs = isInDoubt ? sinceMs : null;
+    if (!isBucketUnchecked) return conditions.clear(BUCKET_UNCHECKED);
+    if (nowMs - sinceMs < UNCHECKED_TOLERANCE_MS || conditions.has(BUCKET_UNCHECKED)) return;
     conditions.raise({
       code: BUCKET_UNCHECKED,
       health: CONDITION_HEALTH[BUCKET_UNCHECKED],
@@ -262,7 +263,7 @@ export class WatcherHealth {
       listedTimeMs: this.#listedTimeMs(record),
       retryCount: this.breaker?.retryCount ?? 0,
       nextSnapshotTimeMs: live === null ? null : snapshots.nextTimeMs(),
-      lagMs: Math.round(Math.max(0, this.#lagMs(captured))),
+      lagMs: this.#lagMs(record),
       walFrames: live === null ? null : walFramesOrNull(live),
       writer: captured?.state?.writer ?? null,
       circuit: this.circuit,
@@ -289,19 +290,25 @@ export class WatcherHealth {
   /** How far the bucket is behind the captures while nothing fails; 0 when something fails. */
   uploadLagMs(captured: Captured | null): number {
     const isFailing = this.#blockage !== null || this.circuit !== "closed" || this.#trouble?.current != null;
-    if (isFailing || captured === null || captured.pending.length === 0) return 0;
-    return this.#lagMs(captured);
+    return isFailing || captured === null ? 0 : (this.#pendingMs(captured) ?? 0);
   }
 
-  #lagMs(captured: Captured | null): number {
-    const { env } = this.context;
-    const nowMs = env.monotonicMs();
-    const sinceMs = Math.min(this.#blockage?.sinceMs ?? nowMs, this.#uncheckedSinceMs ?? nowMs);
-    const blockedMs = nowMs - sinceMs;
-    if (captured === null || captured.pending.length === 0) return blockedMs;
+  #lagMs({ attachment: { live, captured, hasBegun } }: Readonly<WatchRecord>): number | null {
+    const nowMs = this.context.env.monotonicMs();
+    const since = [this.#blockage?.sinceMs ?? null, this.#doubtSinceMs].filter((one) => one !== null);
+    const lags = since.map((sinceMs) => nowMs - sinceMs);
+    const pendingMs = captured === null ? null : this.#pendingMs(captured);
+    if (pendingMs !== null) lags.push(pendingMs);
+    if (lags.length > 0) return Math.round(Math.max(0, ...lags));
+    return live !== null && hasBegun && live.isBucketUnchecked !== true ? 0 : null;
+  }
+
+  /** The age of the oldest captured file that waits; null when none waits. */
+  #pendingMs(captured: Captured): number | null {
+    if (captured.pending.length === 0) return null;
+    const nowMs = this.context.env.nowMs();
     this.#oldest ??= new OldestPending();
-    const oldestMs = this.#oldest.timeMs(captured, env.nowMs()) ?? env.nowMs();
-    return Math.max(blockedMs, env.nowMs() - oldestMs);
+    return nowMs - (this.#oldest.timeMs(captured, nowMs) ?? nowMs);
   }
 }
 

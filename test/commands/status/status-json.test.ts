@@ -20,5 +20,6 @@ test("a database that cannot be watched has neither a TXID 0 nor a lag 0", () =>
   const failure = { code: "not-wal", message: "app.db is not in WAL mode", hint: null };
   const unknown = { state: "failing", failure, txid: 0, uploadedTxid: 0 } as const;
   expect(databaseOf(unknown)).toMatchObject({ txid: null, uploaded_txid: null, lag_seconds: null });
+  expect(databaseOf({ lagMs: null })).toMatchObject({ txid: 12, lag_seconds: null, health: "degraded" });
   expect(databaseOf({ ...unknown, txid: 7, lagMs: 1_500 })).toMatchObject({ txid: 7, lag_seconds: 1.5 });
 });

@@ -59,7 +59,7 @@ test("a database that cannot be watched has no TXID and no lag that nobody knows
   } as const;
   const rows = linesOf([
     reportedOf({ database: "one", ...unknown }),
-    reportedOf({ database: "two", ...unknown, txid: 7 }),
+    reportedOf({ database: "two", ...unknown, txid: 7, lagMs: null }),
   ]);
   expect(rows.slice(-2)).toEqual([
     "  one       failing  -    0        -     -         -    -         -       -",

@@ -44,6 +44,7 @@ describe("HourHistory", () => {
   test("shows a time without requests as a gap", () => {
     const history = new HourHistory();
     history.add({ ...NOTHING, lagSeconds: 1 }, 0);
+    history.add({ ...NOTHING, lagSeconds: null }, 31_000);
     history.add({ ...NOTHING, lagSeconds: 2 }, 95_000);
     expect(history.hour.lag_seconds).toEqual([1, null, null, 2]);
   });

@@ -76,7 +76,7 @@ async function fillHistory(served: ServedDashboard, page: Page): Promise<void> {
     served.time.pass(30_000);
     for (let count = 0; count < 3 + (step % 9); count++) served.observer.observe(uploaded());
     const factor = 1 + ((step * 7) % 11) / 10;
-    served.statuses = statuses.map((one) => ({ ...one, lagMs: one.lagMs * factor }));
+    served.statuses = statuses.map((one) => ({ ...one, lagMs: (one.lagMs ?? 0) * factor }));
     await fetch(`${served.url}dashboard.json`);
   }
   served.statuses = statuses;

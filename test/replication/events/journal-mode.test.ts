@@ -154,7 +154,7 @@ test("a database that is locked while the pin is released shows its lag, and goe
   rmSync(spoolFolder);
   renameSync(`${spoolFolder}.away`, spoolFolder);
   clock.pass(61_000);
-  await run.until("the lag", () => run.status().lagMs > 60_000);
+  await run.until("the lag", () => (run.status().lagMs ?? 0) > 60_000);
   expect(reasonsOf(run.status()).join()).toContain("behind, more than 60 s");
   await app.must("PRAGMA locking_mode = NORMAL", "INSERT INTO t(v) VALUES ('unlocked')");
   for (let round = 0; run.all("re-anchored").length === 0 && round < 20; round++) {
@@ -179,7 +179,7 @@ describe("a database found at the start", () => {
     expect(run.all("stopped", "app")[0]!.code).toBe("not-wal");
     expect(run.status()).toMatchObject({ state: "failing", failure: { code: "not-wal" } });
     run.clock.pass(61_000);
-    await run.until("its lag", () => run.status().lagMs > 60_000);
+    await run.until("its lag", () => (run.status().lagMs ?? 0) > 60_000);
     expect(reasonsOf(run.status()).join()).toContain("behind, more than 60 s");
     await app.must("INSERT INTO t(v) VALUES ('not disturbed')", "PRAGMA journal_mode = WAL");
     run.clock.pass(5_000);

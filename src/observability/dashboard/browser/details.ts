@@ -76,9 +76,9 @@ export class Details {
 
 function factsOf(row: Row): [label: string, text: string][] {
   return [
-    ["Behind", row.lag < 0.05 ? "nothing" : durationText(row.lag)],
+    ["Behind", row.lag === null ? "not known" : row.lag < 0.05 ? "nothing" : durationText(row.lag)],
     ["Captured TXID", countText(row.txid)],
-    ["TXID in the store", countText(row.uploadedTxid)],
+    ["TXID in the store", row.uploadedTxid === 0 ? "none known" : countText(row.uploadedTxid)],
     ["Newest capture in the store", row.syncAge === null ? "none since the start" : ageText(row.syncAge)],
     ["Waiting for upload", row.pendingFiles === 0 ? "nothing" : pendingText(row)],
     ["Last snapshot", ageText(row.snapshotAge)],

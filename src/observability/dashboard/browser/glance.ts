@@ -114,9 +114,9 @@ function tilesOf({ status, totals, store, history, databases }: DashboardDocumen
     },
     {
       label: "Furthest behind",
-      value: durationText(totals.lag_seconds),
-      health: totals.lag_seconds > LAG_UNHEALTHY ? "unhealthy" : "healthy",
-      note: mostText(history.lag_seconds, durationText),
+      value: totals.lag_seconds === null ? "?" : durationText(totals.lag_seconds),
+      health: (totals.lag_seconds ?? 0) > LAG_UNHEALTHY ? "unhealthy" : "healthy",
+      note: `${mostText(history.lag_seconds, durationText)}${unknownText(databases)}`,
       hour: { values: history.lag_seconds, least: 5 },
     },
     {
@@ -143,6 +143,12 @@ function uploadsTile({ uploads, upload_bytes }: DashboardDocument["totals"], his
 
 function mostText(values: Values, format: (value: number) => string): string {
   return `at most ${format(largest(values) ?? 0)} in the last hour`;
+}
+
+/** The databases without a known lag. */
+function unknownText(databases: DashboardDocument["databases"]): string {
+  const count = databases.filter(([, , , lag]) => lag === null).length;
+  return count === 0 ? "" : `; not known of ${countText(count)}`;
 }
 
 /** The time of day at the reader's place. */

@@ -1,6 +1,6 @@
 /**
  * PURE: the lag of each database in the last hour, kept in the page. A database that was never behind costs
- * nothing.
+ * nothing. A step in which the lag was not known is a gap.
  */
 import type { Values } from "./sparkline.ts";
 
@@ -15,7 +15,7 @@ export class LagMemory {
   #firstStep = -1;
 
   /** Takes the lags of this moment, in seconds. @param nowMs a clock that never jumps */
-  add(lags: Iterable<{ readonly name: string; readonly lag: number }>, nowMs: number): void {
+  add(lags: Iterable<{ readonly name: string; readonly lag: number | null }>, nowMs: number): void {
     const step = Math.floor(nowMs / STEP_MS);
     if (this.#firstStep === -1) this.#firstStep = step;
     const skipped = this.#step === -1 ? 0 : Math.min(LAG_STEPS, step - this.#step);
@@ -28,8 +28,9 @@ export class LagMemory {
     const names = new Set<string>();
     for (const { name, lag } of lags) {
       names.add(name);
-      const ring = this.#rings.get(name) ?? (lag > 0 ? this.#newRing(name) : null);
-      if (ring !== null) ring[step % LAG_STEPS] = Math.max(ring[step % LAG_STEPS]!, lag);
+      const ring = this.#rings.get(name) ?? (lag === 0 ? null : this.#newRing(name));
+      // NaN stays NaN: once the lag was not known, the step has no most.
+      if (ring !== null) ring[step % LAG_STEPS] = Math.max(ring[step % LAG_STEPS]!, lag ?? Number.NaN);
     }
     for (const name of this.#rings.keys()) if (!names.has(name)) this.#rings.delete(name);
   }

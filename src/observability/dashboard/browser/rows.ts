@@ -13,7 +13,8 @@ export interface Row {
   readonly order: number;
   readonly status: string;
   readonly health: Soundness;
-  readonly lag: number;
+  /** Null while it is not known. */
+  readonly lag: number | null;
   readonly txid: number;
   readonly uploadedTxid: number;
   readonly pendingFiles: number;
@@ -102,11 +103,11 @@ function isShown({ health, problems }: Row, show: string): boolean {
   return problems.some(({ code }) => code === show);
 }
 
-/** A missing value is less than any other. */
+/** A missing value is less than any other, except that a lag that nobody knows may be the longest. */
 const VALUES: Readonly<Record<SortKey, (row: Row) => number>> = {
   name: ({ order }) => order,
   state: ({ health, status }) => SERIOUSNESS[health] * 2 + (status === "stopped" ? 1 : 0),
-  lag: ({ lag }) => lag,
+  lag: ({ lag }) => lag ?? Number.MAX_VALUE,
   txid: ({ txid }) => txid,
   snapshot: ({ snapshotAge }) => snapshotAge ?? -1,
   pending: ({ pendingBytes }) => pendingBytes,

@@ -13,9 +13,10 @@ export function stateText({ status }: Pick<Row, "status">): string {
   return status.charAt(0).toUpperCase() + status.slice(1);
 }
 
-/** The TXID, and the one in the store if that is another. */
+/** The TXID, and the one in the store if that is another; "?" while the store is not known to have any. */
 export function txidText({ txid, uploadedTxid }: Pick<Row, "txid" | "uploadedTxid">): string {
-  return txid === uploadedTxid ? countText(txid) : `${countText(uploadedTxid)} of ${countText(txid)}`;
+  if (txid === uploadedTxid) return countText(txid);
+  return `${uploadedTxid === 0 ? "?" : countText(uploadedTxid)} of ${countText(txid)}`;
 }
 
 /** Files that wait for their upload. */
@@ -78,8 +79,8 @@ export class TableRow {
     setText(this.#state, stateText(row));
     setClass(this.#state, `badge ${row.health}`);
     const { lag, txid, snapshot, pending, wal } = this.#cells;
-    setText(lag, durationText(row.lag));
-    setClass(lag, row.lag < 0.05 ? "lag quiet" : "lag");
+    setText(lag, row.lag === null ? "?" : durationText(row.lag));
+    setClass(lag, row.lag !== null && row.lag < 0.05 ? "lag quiet" : "lag");
     setText(txid, txidText(row));
     setText(snapshot, ageText(row.snapshotAge));
     setText(pending, pendingText(row));

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { LagMemory } from "../../../../src/observability/dashboard/browser/lag-memory.ts";
 
-const lagOf = (name: string, lag: number): { name: string; lag: number }[] => [{ name, lag }];
+const lagOf = (name: string, lag: number | null): { name: string; lag: number | null }[] => [{ name, lag }];
 
 test("LagMemory keeps the most of each step of 30 s", () => {
   const memory = new LagMemory();
@@ -36,4 +36,17 @@ test("LagMemory forgets what is older than an hour, and databases that are gone"
   memory.add(lagOf("b", 1), 100_000 * 30_000);
   memory.add(lagOf("a", 0), 100_000 * 30_000);
   expect(memory.of("a")).toEqual(new Array(120).fill(0));
+});
+
+test("LagMemory shows steps without a known lag as gaps", () => {
+  const memory = new LagMemory();
+  memory.add(lagOf("a", 0), 0);
+  for (const [second, lag] of [
+    [31, null],
+    [59, 3],
+    [61, 0],
+  ] as const) {
+    memory.add(lagOf("a", lag), second * 1000);
+  }
+  expect(memory.of("a")).toEqual([0, null, 0]);
 });

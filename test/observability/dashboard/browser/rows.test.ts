@@ -18,7 +18,7 @@ import type {
 interface Facts {
   readonly health?: Soundness;
   readonly status?: string;
-  readonly lag?: number;
+  readonly lag?: number | null;
   readonly pendingBytes?: number;
   readonly walBytes?: number | null;
   readonly snapshotAge?: number | null;
@@ -125,6 +125,12 @@ describe("viewedRows", () => {
     expect(names({ sort, isDescending: false })).toEqual(ascending);
     if (sort === "txid") return;
     expect(names({ sort, isDescending: true })).toEqual(ascending.toReversed());
+  });
+
+  test("takes a lag that is not known for the longest", () => {
+    const unknown = [valuesOf("x", { lag: null }), valuesOf("y", { lag: 70 }), valuesOf("z", { lag: null })];
+    const shown = viewedRows(read(unknown), { ...DEFAULT_VIEW, sort: "lag" });
+    expect(namesOf(shown)).toEqual(["x", "z", "y"]);
   });
 
   test("leaves the given rows as they are", () => {

@@ -177,7 +177,6 @@ describe("rules of one text of /metrics", () => {
     [/(walrust_lag_seconds\{db="app"\}) 0\n/, "$1 -1\n", 'walrust_lag_seconds{"db":"app"} is -1'],
     [/(walrust_lag_seconds\{db="app"\}) 0\n/, "$1 NaN\n", 'walrust_lag_seconds{"db":"app"} is NaN'],
     [/(walrust_uploaded_txid\{db="app"\}) 12/, "$1 13", "TXID 13 is uploaded, and 12 is captured"],
-    [/walrust_uploaded_txid\{db="app"\} 12\n/, "", "app has no walrust_uploaded_txid"],
     [/$/, "more", "metrics: the last line does not end"],
   ];
   test.each(rules)("%s becomes %p: %s", (from, to, fault) => {
@@ -208,6 +207,15 @@ describe("rules over the answers of one process", () => {
     expect(judge.health(503, watched.health)).toEqual([]);
     watched.statuses = [statusOf({ txid: 4, uploadedTxid: 4 }), ...STATUSES.slice(1)];
     expect(judge.health(503, watched.health)[0]).toBe("health: app: TXID 4 is captured after 5");
+  });
+
+  test("an uploaded TXID that disappears", () => {
+    const judge = new AnswerJudge();
+    const watched = new Watched();
+    judge.dashboard(watched.dashboard);
+    const text = watched.metrics().replace(/walrust_uploaded_txid\{db="app"\} 12\n/, "");
+    expect(judge.metrics(text, false)).toEqual(["metrics: app: TXID 0 is uploaded after 12"]);
+    expect(new AnswerJudge().metrics(text, false)).toEqual([]);
   });
 
   test("a counter that falls, from one format to the other", () => {
