@@ -1,7 +1,8 @@
 /**
  * Ties walrust to the application that runs it as a child process, through the library. Standard input is the
- * tie: its first line is the configuration as a JSON string, and its end stops walrust as a signal does. The
- * input ends when the application closes walrust and when the application dies.
+ * tie: its first line is the configuration as a JSON string, and a second line or its end stops walrust as a
+ * signal does. The input ends when the application closes walrust and when the application dies. An
+ * application that forks sends the second line, because its other processes hold the input open.
  *
  * Invariant: while the application lives, only the application stops walrust. A service manager and a
  * terminal send their signals to both processes; a walrust that obeyed would miss the commits that the
@@ -20,14 +21,22 @@ export const OWNED_WORD = "__owned-by";
 const CONFIGURATION_SIZE_MAX = 8 * 1024 * 1024;
 const NEWLINE = 0x0a;
 
+/** Some bytes, or the end of them. */
+interface Piece {
+  readonly done: boolean;
+  readonly value?: Uint8Array | undefined;
+}
+
 /** Reads bytes piece by piece. */
 interface ByteReader {
-  read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
+  read(): Promise<Piece>;
 }
 
 /** The application that owns this process. */
 export class Owner {
   #reader: ByteReader | null = null;
+  /** The number of line ends that were read. */
+  #lineCount = 0;
 
   /** @param pid the process id of the application */
   constructor(
@@ -57,7 +66,7 @@ export class Owner {
   async configuration(): Promise<string> {
     const chunks: Uint8Array[] = [];
     let sizeBytes = 0;
-    while (chunks.at(-1)?.includes(NEWLINE) !== true) {
+    while (this.#lineCount === 0) {
       const { value } = await this.#read();
       if (value === undefined || sizeBytes > CONFIGURATION_SIZE_MAX) throw noConfiguration();
       chunks.push(value);
@@ -75,16 +84,18 @@ export class Owner {
   /** Resolves when the application has closed walrust, or has died. */
   async gone(): Promise<void> {
     try {
-      while (!(await this.#read()).done);
+      while (this.#lineCount < 2 && !(await this.#read()).done);
     } catch {
       // A broken pipe is an end, too.
     }
   }
 
-  #read(): ReturnType<ByteReader["read"]> {
+  async #read(): Promise<Piece> {
     // Not before the first reading: this process may replace itself until then, and keeps an unread input.
     this.#reader ??= this.input().getReader();
-    return this.#reader.read();
+    const piece = await this.#reader.read();
+    for (const byte of piece.value ?? []) if (byte === NEWLINE) this.#lineCount++;
+    return piece;
   }
 }
 

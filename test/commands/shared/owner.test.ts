@@ -34,6 +34,35 @@ test("Owner reads its configuration over any borders of chunks, and then waits f
   expect(isGone).toBe(true);
 });
 
+test.each([
+  ["with the first", ['"text"\n\n']],
+  ["later", ['"text"\n', "\n"]],
+])(
+  "Owner takes a second line for the end, sent %s: another process may hold the input",
+  async (_, pieces) => {
+    const { input, controller } = inputOf();
+    const owner = new Owner(1, () => input);
+    for (const piece of pieces) controller.enqueue(bytes(piece));
+    expect(await owner.configuration()).toBe("text");
+    await owner.gone();
+  },
+);
+
+test("Owner of an application that names a file passes over the first line", async () => {
+  const { input, controller } = inputOf();
+  const owner = new Owner(1, () => input);
+  controller.enqueue(bytes('""\n'));
+  let isGone = false;
+  const gone = owner.gone().then(() => {
+    isGone = true;
+  });
+  // A reading of the stream takes some turns.
+  for (let turn = 0; turn < 100; turn++) await Promise.resolve();
+  expect(isGone).toBe(false);
+  controller.enqueue(bytes("\n"));
+  await gone;
+});
+
 test("Owner takes a broken input for an end", async () => {
   const { input, controller } = inputOf();
   const owner = new Owner(1, () => input);
