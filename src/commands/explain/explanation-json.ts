@@ -5,12 +5,13 @@ import type { WalrustError } from "../../errors.ts";
 import { forecastOf } from "../../forecast/estimate.ts";
 import type { RequestCounts } from "../../forecast/prices.ts";
 import { restorablePoints } from "../../forecast/restorable-points.ts";
+import type { ExplainDocument } from "../shared/documents.ts";
 import { guaranteeText } from "../shared/probed-destination.ts";
 import type { ExplainedDatabase } from "./explained-database.ts";
 import type { Explanation } from "./explanation.ts";
 
 /** The explanation as a JSON document. */
-export function explainJson(explanation: Explanation): unknown {
+export function explainJson(explanation: Explanation): ExplainDocument {
   const { configFile, settings, storage, databases, hasGlobs, rate, estimate, problems } = explanation;
   return {
     config_file: configFile,
@@ -51,7 +52,10 @@ export function explainJson(explanation: Explanation): unknown {
   };
 }
 
-function databaseJson(database: ExplainedDatabase, { storage, rate }: Explanation): unknown {
+function databaseJson(
+  database: ExplainedDatabase,
+  { storage, rate }: Explanation,
+): ExplainDocument["databases"][number] {
   const { path, name, isDiscovered, entryLine, bytes, walBytes, sample, problem, config } = database;
   const { requests, stored, uploadedBytes } = forecastOf(database, rate);
   return {
@@ -85,7 +89,13 @@ function databaseJson(database: ExplainedDatabase, { storage, rate }: Explanatio
   };
 }
 
-function problemJson({ code, exitCode, message, hint, context }: WalrustError): unknown {
+function problemJson({
+  code,
+  exitCode,
+  message,
+  hint,
+  context,
+}: WalrustError): ExplainDocument["problems"][number] {
   return { code, exit: exitCode, message, hint: hint ?? null, context };
 }
 

@@ -214,6 +214,99 @@ export interface CompactDocument {
   readonly errors: readonly { readonly name: string; readonly code: string; readonly message: string }[];
 }
 
+/** A setting with its value. */
+interface ExplainedSetting {
+  /** `section.key` of walrust.toml. */
+  readonly key: string;
+  /** As in walrust.toml; of a secret, only that it is set; null: not set. */
+  readonly value: string | number | boolean | readonly string[] | null;
+  readonly origin: "flag" | "environment" | "file" | "default";
+  /** `--bucket`, `AWS_REGION`, `walrust.toml:5:3`, `default`. */
+  readonly from: string;
+}
+
+/** A reason why a watch would fail, or would leave out a database. */
+interface ExplainedProblem {
+  readonly code: string;
+  readonly exit: number;
+  readonly message: string;
+  readonly hint: string | null;
+  readonly context: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** Requests a month. */
+interface ExplainedRequests {
+  readonly put: number;
+  readonly list: number;
+  /** Includes HEAD. */
+  readonly get: number;
+  readonly delete: number;
+}
+
+/** One database of `explain`. Requests and bytes are for a month. */
+interface DatabaseOfExplain {
+  readonly path: string;
+  readonly name: string;
+  readonly destination: string | null;
+  readonly found_by_glob: boolean;
+  /** The line of its entry in walrust.toml, or null. */
+  readonly config_line: number | null;
+  readonly bytes: number;
+  readonly wal_bytes: number;
+  /** Null when the file cannot be read. */
+  readonly page_size: number | null;
+  readonly compressed_to: number | null;
+  /** Settings of its own. */
+  readonly settings: readonly ExplainedSetting[];
+  readonly restorable: readonly {
+    readonly kind: "captures" | "merges" | "snapshots";
+    readonly until_seconds: number | null;
+    readonly spacing_seconds: number | null;
+    readonly end: "age" | "oldest-snapshot" | "never";
+    readonly what: string;
+  }[];
+  readonly requests: ExplainedRequests;
+  readonly uploaded_bytes: number;
+  readonly stored_bytes: number;
+  readonly growth_bytes: number;
+  readonly problem: ExplainedProblem | null;
+}
+
+/** The output of `explain`. */
+export interface ExplainDocument {
+  readonly config_file: string | null;
+  readonly destination: {
+    readonly url: string;
+    readonly reachable: boolean;
+    readonly conditional_writes: "yes" | "no" | "unknown";
+    readonly single_writer: string;
+  } | null;
+  readonly settings: readonly ExplainedSetting[];
+  /** Whether a watch looks for new databases while it runs. */
+  readonly looks_again: boolean;
+  readonly databases: readonly DatabaseOfExplain[];
+  /** The sum of all databases for a month. */
+  readonly estimate: {
+    readonly commits_per_second: number;
+    readonly pages_per_commit: number;
+    readonly requests: ExplainedRequests;
+    readonly uploaded_bytes: number;
+    readonly stored_bytes: number;
+    readonly growth_bytes: number;
+    readonly providers: readonly {
+      readonly provider: "s3" | "tigris" | "r2" | "b2";
+      readonly storage_usd: number;
+      readonly requests_usd: number;
+      /** Without the egress. */
+      readonly total_usd: number;
+      readonly egress_usd: number;
+      /** Month of the price list, as YYYY-MM. */
+      readonly prices_as_of: string;
+    }[];
+  };
+  readonly problems: readonly ExplainedProblem[];
+}
+
 /** The first line of `watch`: the configuration is valid, and the databases are found. */
 export interface StartedEvent {
   readonly event: "started";
