@@ -14,7 +14,7 @@ const CLEAN: Texts = { "src/main.ts": HEADER };
 
 async function readProject(): Promise<Texts> {
   const texts: Record<string, string> = {};
-  const found = new Bun.Glob("{src,test,scripts}/**/*.{ts,md}").scanSync({ cwd: ROOT });
+  const found = new Bun.Glob("{src,test,scripts}/**/*.{ts,md,py}").scanSync({ cwd: ROOT });
   for (const path of ["README.md", "LICENSE", ...found]) {
     texts[path] = await Bun.file(join(ROOT, path)).text();
   }
@@ -195,6 +195,7 @@ describe("findViolations catches", () => {
   test.each([
     ["a Markdown file", "src/format/README.md", "`ltx.ts` and `main.ts`"],
     ["a Markdown file, with a path", "src/format/README.md", "`format/main.ts` and `src/main.ts`"],
+    ["a Markdown file, of Python", "src/format/README.md", "`errors.py`"],
     ["a comment", "test/a.ts", `${HEADER}// See ltx.ts, as main.ts does.`],
     ["a docstring, with a path", "test/a.ts", `${HEADER}/** See ../format/main.ts. */`],
   ])("mention: of a file that does not exist, in %s", async (_what, path, text) => {
@@ -229,6 +230,23 @@ describe("findViolations catches", () => {
     expect(await findViolations(test)).toEqual([]);
     const both = await findViolations({ ...row, ...test, "test/README.md": row["test/README.md"] });
     expect(both.map((one) => [one.path, one.rule])).toEqual([["test/README.md", "test-map"]]);
+  });
+
+  test.each([
+    ["header", "from typing import Any\n"],
+    ["header", '"""\nToo late."""\n'],
+    ["file-size", `"""A module."""\n${"\n".repeat(500)}`],
+    ["line-length", `"""A module."""\na = "${"x".repeat(110)}"\n`],
+    ["to-do", '"""A module."""\na = 1  # TODO: later\n'],
+  ])("%s in a Python file: %j", async (rule, text) => {
+    const path = "src/python/walrust/a.py";
+    const found = await findViolations({ ...CLEAN, [path]: text });
+    expect(found.map((one) => [one.path, one.rule])).toEqual([[path, rule]]);
+    const sound = '#!/usr/bin/env python3\n"""A module."""\n\na = "TODO"\n';
+    const made = `"""A module.\n\nMade by scripts/a.ts; do not edit.\n"""\n${"\n".repeat(500)}`;
+    for (const allowed of [sound, made]) {
+      expect(await findViolations({ ...CLEAN, [path]: allowed })).toEqual([]);
+    }
   });
 
   test("reports the line of a finding", async () => {

@@ -1,11 +1,14 @@
 /**
- * Source files that prose mentions. A Markdown file names them in backticks (`links.ts`), a comment names
- * them as plain words. A name that is no file of the project sends the reader nowhere.
+ * Source files that prose mentions. A Markdown file names them in backticks (`links.ts`, `errors.py`), a
+ * comment names them as plain words. A name that is no file of the project sends the reader nowhere.
  */
 import { findComments, lineAt, type ParsedFile, type Texts } from "./syntax.ts";
 import type { Violation } from "./violations.ts";
 
-/** Mentions of `.ts` files, by name or by the end of their path, that are not among these texts. */
+/**
+ * Mentions of `.ts` files, and of `.py` files in Markdown, by name or by the end of their path, that are not
+ * among these texts.
+ */
 export function mentionViolations(files: readonly ParsedFile[], texts: Texts): Violation[] {
   const known = new Set(Object.keys(texts).flatMap(endsOf));
   const pages = Object.entries(texts).filter(([path]) => path.endsWith(".md"));
@@ -25,7 +28,7 @@ function pageViolations(path: string, text: string, known: ReadonlySet<string>):
   return text
     .split("\n")
     .flatMap((line, index) =>
-      [...line.matchAll(/`(?:\.\.?\/)*([\w./-]+\.ts)`/g)].flatMap(([, name]) =>
+      [...line.matchAll(/`(?:\.\.?\/)*([\w./-]+\.(?:ts|py))`/g)].flatMap(([, name]) =>
         known.has(name!) ? [] : [violation(path, index + 1, name!)],
       ),
     );

@@ -21,7 +21,8 @@ import { lineAt, type ParsedFile, type Texts, walk } from "./syntax.ts";
 import type { Violation } from "./violations.ts";
 import { MAX_COLUMNS } from "./wrap-comments.ts";
 
-const MAX_FILE_LINES = 500;
+/** Maximum length of a file, in lines. */
+export const MAX_FILE_LINES = 500;
 const MAX_FUNCTION_LINES = 70;
 const MAX_FILES_WITHOUT_README = 3;
 const MAX_FILES_IN_FOLDER = 18;

@@ -8,6 +8,7 @@ import { importViolations } from "./imports.ts";
 import { linkViolations } from "./links.ts";
 import { mentionViolations } from "./mentions.ts";
 import { proseViolations } from "./prose.ts";
+import { pythonViolations } from "./python.ts";
 import {
   basenameViolations,
   folderViolations,
@@ -41,6 +42,7 @@ export async function findViolations(texts: Texts): Promise<Violation[]> {
     ...linkViolations(texts),
     ...mentionViolations(files, texts),
     ...proseViolations(files),
+    ...pythonViolations(texts),
     ...testMapViolations(files, texts),
     ...importViolations(files),
     ...importerViolations(files),

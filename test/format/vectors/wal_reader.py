@@ -1,6 +1,6 @@
 """An independent reader and rewriter of SQLite WAL files, for the vectors in this folder.
 
-  wal_reader.py list IN              prints {"pageSizeBytes", "frames": [[pgno, commit], ...]} of the valid frames
+  wal_reader.py list IN              prints {"pageSizeBytes", "frames": [[pgno, commit], ...]}: valid frames
   wal_reader.py big-endian IN OUT    rewrites a WAL with big-endian checksums (magic 0x377f0683)
 """
 import json
