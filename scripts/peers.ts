@@ -4,12 +4,13 @@
  *
  * - ltx, litestream, versitygw, minio, promtool: built by `go install`, in some nine minutes on two cores
  *   without a cache.
- * - sqlite3, a browser (Chromium or Chrome) for the dashboard, the shells zsh and fish for completions, and
- *   groff and mandoc for the manual page: the system's. In CI as root, apt-get installs them; elsewhere the
- *   script prints the command to run.
+ * - mypy: from PyPI, into a virtual environment of its own.
+ * - sqlite3, Python, a browser (Chromium or Chrome) for the dashboard, the shells zsh and fish for
+ *   completions, and groff and mandoc for the manual page: the system's. In CI as root, apt-get installs
+ *   them; elsewhere the script prints the command to run.
  */
-import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { existsSync, realpathSync } from "node:fs";
+import { mkdir, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
 import { fail, ROOT, run } from "./toolchain.ts";
 
@@ -28,9 +29,14 @@ const GO_PEERS: Readonly<Record<string, string>> = {
   promtool: "-tags=remove_all_sd github.com/prometheus/prometheus/cmd/promtool@v0.316.0",
 };
 
+/** Package of PyPI and version by the name of the executable. */
+const PYTHON_PEERS: Readonly<Record<string, string>> = { mypy: "mypy==2.4.1" };
+
 /** Names of the executable by the name of the package in Debian. */
 const SYSTEM_PEERS: Readonly<Record<string, readonly string[]>> = {
   sqlite3: ["sqlite3"],
+  "python3-venv": ["python3"],
+  "python3-pip": ["pip3"],
   chromium: ["chromium", "chromium-browser", "google-chrome"],
   zsh: ["zsh"],
   fish: ["fish"],
@@ -41,7 +47,7 @@ const SYSTEM_PEERS: Readonly<Record<string, readonly string[]>> = {
 /** Names of the programs that are not installed. */
 export function missingPeers(): string[] {
   return [
-    ...Object.keys(GO_PEERS).filter((name) => !existsSync(join(BIN_FOLDER, name))),
+    ...Object.keys({ ...GO_PEERS, ...PYTHON_PEERS }).filter((name) => !existsSync(join(BIN_FOLDER, name))),
     ...missingSystemPeers(),
   ];
 }
@@ -52,11 +58,16 @@ function missingSystemPeers(): string[] {
     .map(([name]) => name);
 }
 
-async function installGoPeers(): Promise<void> {
-  const installed = await readVersions();
-  const due = Object.entries(GO_PEERS).filter(
+/** Names and versions that are not installed. */
+function dueOf(peers: Readonly<Record<string, string>>, installed: Readonly<Record<string, string>>) {
+  return Object.entries(peers).filter(
     ([name, version]) => installed[name] !== version || !existsSync(join(BIN_FOLDER, name)),
   );
+}
+
+async function installGoPeers(): Promise<void> {
+  const installed = await readVersions();
+  const due = dueOf(GO_PEERS, installed);
   if (due.length === 0) return;
   const go = Bun.which("go");
   if (go === null) {
@@ -71,8 +82,28 @@ async function installGoPeers(): Promise<void> {
       env: { GOBIN: BIN_FOLDER },
     });
     if (exitCode !== 0) fail(`go install ${version} ended with exit code ${exitCode}`);
-    installed[name] = version;
-    await Bun.write(VERSIONS_FILE, `${JSON.stringify(installed, null, 2)}\n`);
+    await writeVersions(Object.assign(installed, { [name]: version }));
+  }
+}
+
+async function installPythonPeers(): Promise<void> {
+  const installed = await readVersions();
+  await mkdir(BIN_FOLDER, { recursive: true });
+  for (const [name, version] of dueOf(PYTHON_PEERS, installed)) {
+    console.log(`Installing ${version}`);
+    // The programs of a virtual environment begin with the path of their folder.
+    const folder = join(realpathSync(PEERS_FOLDER), name);
+    const link = join(BIN_FOLDER, name);
+    for (const command of [
+      ["python3", "-m", "venv", "--clear", folder],
+      [join(folder, "bin", "python"), "-m", "pip", "install", "--quiet", version],
+    ]) {
+      const exitCode = await run(command);
+      if (exitCode !== 0) fail(`${command.join(" ")} ended with exit code ${exitCode}`);
+    }
+    await rm(link, { force: true });
+    await symlink(join("..", name, "bin", name), link);
+    await writeVersions(Object.assign(installed, { [name]: version }));
   }
 }
 
@@ -83,6 +114,10 @@ async function readVersions(): Promise<Record<string, string>> {
   } catch {
     return {};
   }
+}
+
+async function writeVersions(versions: Readonly<Record<string, string>>): Promise<void> {
+  await Bun.write(VERSIONS_FILE, `${JSON.stringify(versions, null, 2)}\n`);
 }
 
 async function installSystemPeers(): Promise<void> {
@@ -103,6 +138,7 @@ async function installSystemPeers(): Promise<void> {
 if (import.meta.main) {
   await installGoPeers();
   await installSystemPeers();
+  await installPythonPeers();
   const missing = missingPeers();
   if (missing.length > 0) fail(`Missing after the installation: ${missing.join(", ")}`);
   console.log(

@@ -1,7 +1,8 @@
 /**
  * Writes the tables of verbs, settings and metrics into the READMEs of their rooms. Replaces the text between
  * `<!-- reference:NAME -->` and `<!-- /reference -->` with tables made from the program's own options and
- * metrics. With `--check` it writes nothing and exits with 1 when a file is out of date.
+ * metrics. Writes the options and the documents of the Python package, too. With `--check` it writes nothing
+ * and exits with 1 when a file is out of date.
  */
 import { join } from "node:path";
 import { compactVerb } from "../src/commands/compact.ts";
@@ -28,6 +29,8 @@ import { GLOBAL_OPTIONS, keyName, SECTIONS, type Section } from "../src/config/s
 import { SILENT_LOG, systemEnv } from "../src/env.ts";
 import { metricFamilies } from "../src/observability/metrics.ts";
 import { Tally } from "../src/observability/tally.ts";
+import { pythonDocuments } from "./reference/python-documents.ts";
+import { pythonOptions } from "./reference/python-options.ts";
 
 const ROOT = join(import.meta.dir, "..");
 
@@ -37,6 +40,12 @@ export const REFERENCE_PAGES = [
   "src/config/README.md",
   "src/observability/README.md",
 ] as const;
+
+/** Modules that are made as a whole, by path from the project's folder. */
+export const REFERENCE_MODULES: Readonly<Record<string, () => string | Promise<string>>> = {
+  "src/python/walrust/_options.py": () => pythonOptions(VERBS),
+  "src/python/walrust/documents.py": pythonDocuments,
+};
 
 /** All verbs in the order of the reference. */
 export const VERBS: readonly Verb[] = [
@@ -170,18 +179,23 @@ function capitalized(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}`;
 }
 
+/** Writes a file that differs; with `--check`, only reports it. */
+async function update(name: string, made: string): Promise<void> {
+  const path = join(ROOT, name);
+  const text = (await Bun.file(path).exists()) ? await Bun.file(path).text() : "";
+  if (made === text) console.log(`${name}: the reference is up to date`);
+  else if (process.argv.includes("--check")) {
+    console.error(`${name}: the reference is out of date: run bun scripts/reference.ts`);
+    process.exitCode = 1;
+  } else {
+    await Bun.write(path, made);
+    console.log(`${name}: the reference is written`);
+  }
+}
+
 if (import.meta.main) {
   for (const page of REFERENCE_PAGES) {
-    const path = join(ROOT, page);
-    const text = await Bun.file(path).text();
-    const made = withReference(text);
-    if (made === text) console.log(`${page}: the reference is up to date`);
-    else if (process.argv.includes("--check")) {
-      console.error(`${page}: the reference is out of date: run bun scripts/reference.ts`);
-      process.exitCode = 1;
-    } else {
-      await Bun.write(path, made);
-      console.log(`${page}: the reference is written`);
-    }
+    await update(page, withReference(await Bun.file(join(ROOT, page)).text()));
   }
+  for (const [name, make] of Object.entries(REFERENCE_MODULES)) await update(name, await make());
 }

@@ -3,9 +3,10 @@ import { archives } from "./archive.ts";
 import { npmPackages } from "./npm/npm-packages.ts";
 import type { PackageKind } from "./package-kind.ts";
 import { bill } from "./sbom.ts";
+import { wheels } from "./wheel.ts";
 
 /** The kinds that `--kind` selects from. */
-export const KINDS: readonly PackageKind[] = [npmPackages, archives, bill];
+export const KINDS: readonly PackageKind[] = [npmPackages, archives, wheels, bill];
 
 /** The kinds with these names; all without names. @throws Error for an unknown name */
 export function kindsNamed(names: readonly string[]): PackageKind[] {

@@ -1,15 +1,15 @@
 /**
  * The README.md files as the tests read them: the front page and the references of the rooms. It gives their
  * fenced examples by name and their sections by heading. A fence names the language and the example: `sh
- * first-watch`, `toml config`, `json list`, `ts embed`. A name occurs once in all files, so an example may
- * move to another file without a change of its test.
+ * first-watch`, `toml config`, `json list`, `ts embed`, `python first`. A name occurs once in all files, so
+ * an example may move to another file without a change of its test.
  */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { withoutBlocks } from "../../../scripts/tidy/links.ts";
 
-/** Languages of the examples; test/e2e/readme/ and test/e2e/library/ run each. */
-export const LANGUAGES = ["sh", "toml", "json", "ts"] as const;
+/** Languages of the examples; test/e2e/readme/, test/e2e/library/ and test/e2e/python/ run each. */
+export const LANGUAGES = ["sh", "toml", "json", "ts", "python"] as const;
 
 /** A language of the examples. */
 export type Language = (typeof LANGUAGES)[number];

@@ -1,9 +1,9 @@
 /**
  * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw, MinIO,
- * promtool, a browser (Chromium or Chrome), the shells zsh and fish, and groff and mandoc. `bun run peers`
- * installs them into `.peers/bin`; sqlite3 and those behind promtool are the system's. A test whose peer is
- * missing is skipped. With WALRUST_PEERS=required the test fails instead; with WALRUST_PEERS=none every peer
- * counts as missing, the system's sqlite3 too.
+ * promtool, mypy, Python, a browser (Chromium or Chrome), the shells zsh and fish, and groff and mandoc.
+ * `bun run peers` installs them into `.peers/bin`; sqlite3 and those behind mypy are the system's. A test
+ * whose peer is missing is skipped. With WALRUST_PEERS=required the test fails instead; with
+ * WALRUST_PEERS=none every peer counts as missing, the system's sqlite3 too.
  */
 import { test } from "bun:test";
 import { existsSync } from "node:fs";
@@ -15,7 +15,9 @@ export type PeerName =
   | "versitygw"
   | "minio"
   | "promtool"
+  | "mypy"
   | "sqlite3"
+  | "python3"
   | "chromium"
   | "zsh"
   | "fish"
@@ -25,6 +27,7 @@ export type PeerName =
 /** Names of the executables that the system provides. */
 const OF_SYSTEM: Readonly<Partial<Record<PeerName, readonly string[]>>> = {
   sqlite3: ["sqlite3"],
+  python3: ["python3"],
   chromium: ["chromium", "chromium-browser", "google-chrome"],
   zsh: ["zsh"],
   fish: ["fish"],
