@@ -6,8 +6,8 @@
  *   without a cache.
  * - mypy: from PyPI, into a virtual environment of its own.
  * - sqlite3, Python, a browser (Chromium or Chrome) for the dashboard, the shells zsh and fish for
- *   completions, and groff and mandoc for the manual page: the system's. In CI as root, apt-get installs
- *   them; elsewhere the script prints the command to run.
+ *   completions, groff and mandoc for the manual page, dpkg and rpm for packages: the system's. In CI as
+ *   root, apt-get installs them; elsewhere the script prints the command to run.
  */
 import { existsSync, realpathSync } from "node:fs";
 import { mkdir, rm, symlink } from "node:fs/promises";
@@ -42,6 +42,8 @@ const SYSTEM_PEERS: Readonly<Record<string, readonly string[]>> = {
   fish: ["fish"],
   groff: ["groff"],
   mandoc: ["mandoc"],
+  dpkg: ["dpkg-deb"],
+  rpm: ["rpm"],
 };
 
 /** Names of the programs that are not installed. */

@@ -3,10 +3,21 @@ import { archives } from "./archive.ts";
 import { npmPackages } from "./npm/npm-packages.ts";
 import type { PackageKind } from "./package-kind.ts";
 import { bill } from "./sbom.ts";
+import { debPackages } from "./system/deb.ts";
+import { imageContexts } from "./system/image-context.ts";
+import { rpmPackages } from "./system/rpm.ts";
 import { wheels } from "./wheel.ts";
 
 /** The kinds that `--kind` selects from. */
-export const KINDS: readonly PackageKind[] = [npmPackages, archives, wheels, bill];
+export const KINDS: readonly PackageKind[] = [
+  npmPackages,
+  archives,
+  wheels,
+  debPackages,
+  rpmPackages,
+  imageContexts,
+  bill,
+];
 
 /** The kinds with these names; all without names. @throws Error for an unknown name */
 export function kindsNamed(names: readonly string[]): PackageKind[] {

@@ -1,6 +1,7 @@
 /**
  * Tar archives (POSIX ustar) whose bytes depend on their content only: entries sorted by path, owner 0,
- * one modification time, fixed modes, and a gzip header without name and time.
+ * one modification time, fixed modes, and a gzip header without name and time. A path that ends in "/" is a
+ * folder.
  *
  * A header block has 512 bytes: name 0 (100 bytes), mode 100 (8), uid 108 (8), gid 116 (8), size 124 (12),
  * mtime 136 (12), checksum 148 (8), type 156 (1), magic and version 257 (8), prefix 345 (155). Numbers are
@@ -8,9 +9,9 @@
  */
 import { gzipSync } from "node:zlib";
 
-/** A file of an archive. */
+/** A file or, without content, a folder of an archive. */
 export interface TarEntry {
-  /** Path with `/`, of ASCII characters. */
+  /** Path with `/`, of ASCII characters; of a folder with a `/` at its end. */
   readonly path: string;
   readonly content: Uint8Array | string;
   readonly isExecutable?: boolean;
@@ -51,13 +52,14 @@ function header(entry: TarEntry, size: number, epochSeconds: number): Uint8Array
   const octal = (value: number, digits: number): string => `${value.toString(8).padStart(digits, "0")}\0`;
   const { name, prefix } = splitPath(entry.path);
   put(0, name);
-  put(100, octal(entry.isExecutable ? 0o755 : 0o644, 7));
+  const isFolder = entry.path.endsWith("/");
+  put(100, octal(entry.isExecutable || isFolder ? 0o755 : 0o644, 7));
   put(108, octal(0, 7));
   put(116, octal(0, 7));
   put(124, octal(size, 11));
   put(136, octal(epochSeconds, 11));
   put(148, " ".repeat(8));
-  put(156, "0");
+  put(156, isFolder ? "5" : "0");
   put(257, "ustar\x0000");
   put(345, prefix);
   const sum = block.reduce((total, byte) => total + byte, 0);

@@ -38,6 +38,20 @@ test("tarGzip makes an archive that tar lists: sorted, of user 0, with modes and
   ]);
 });
 
+test("tar lists a folder before its files", () => {
+  const entries = [
+    { path: "./a/b", content: "text" },
+    { path: "./a/", content: "" },
+    { path: "./", content: "" },
+  ];
+  const rows = listing(tarGzip(entries, EPOCH, 9)).map((line) => line.split(/\s+/));
+  expect(rows.map(([mode, , , , , path]) => [mode, path])).toEqual([
+    ["drwxr-xr-x", "./"],
+    ["drwxr-xr-x", "./a/"],
+    ["-rw-r--r--", "./a/b"],
+  ]);
+});
+
 test("tar keeps the content", async () => {
   const files = await new Bun.Archive(new Blob([tar(ENTRIES, EPOCH)])).files();
   for (const { path, content } of ENTRIES) {

@@ -1,7 +1,8 @@
 /**
  * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw, MinIO,
- * promtool, mypy, Python, a browser (Chromium or Chrome), the shells zsh and fish, and groff and mandoc.
- * `bun run peers` installs them into `.peers/bin`; sqlite3 and those behind mypy are the system's. A test
+ * promtool, mypy, Python, a browser (Chromium or Chrome), the shells zsh and fish, groff and mandoc, dpkg-deb
+ * and rpm. `bun run peers` installs them into `.peers/bin`; sqlite3 and those behind mypy are the system's. A
+ * test
  * whose peer is missing is skipped. With WALRUST_PEERS=required the test fails instead; with
  * WALRUST_PEERS=none every peer counts as missing, the system's sqlite3 too.
  */
@@ -22,7 +23,9 @@ export type PeerName =
   | "zsh"
   | "fish"
   | "groff"
-  | "mandoc";
+  | "mandoc"
+  | "dpkg-deb"
+  | "rpm";
 
 /** Names of the executables that the system provides. */
 const OF_SYSTEM: Readonly<Partial<Record<PeerName, readonly string[]>>> = {
@@ -33,6 +36,8 @@ const OF_SYSTEM: Readonly<Partial<Record<PeerName, readonly string[]>>> = {
   fish: ["fish"],
   groff: ["groff"],
   mandoc: ["mandoc"],
+  "dpkg-deb": ["dpkg-deb"],
+  rpm: ["rpm"],
 };
 
 const PEERS_FOLDER = join(import.meta.dir, "../../../.peers/bin");
