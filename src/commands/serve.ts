@@ -12,6 +12,7 @@ import type { ReplicaPlaces } from "../recovery/serve/replica-places.ts";
 import { serveReplicas } from "../recovery/serve/serve-replicas.ts";
 import type { ObjectStore } from "../storage/contract/store.ts";
 import { AccessToken, readTokenFile } from "../storage/network/access-token.ts";
+import { isLoopback } from "../storage/network/loopback.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
 import { whileSavingMemory } from "./memory/save-memory.ts";
 import type { ServeDocument } from "./shared/documents.ts";
@@ -127,10 +128,6 @@ function storeOrNull(invocation: Invocation): ObjectStore | null {
   return openDestination(invocation, {
     reachability: new ReachabilityMonitor(env, warningSink(env.log), true),
   });
-}
-
-function isLoopback(hostname: string): boolean {
-  return /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(hostname) || hostname === "::1" || hostname === "localhost";
 }
 
 /** An event as its JSON document. @param nowMs the wall clock */

@@ -8,6 +8,7 @@ import { hostname } from "node:os";
 import type { MetricsConfig } from "../config/config.ts";
 import type { Env } from "../env.ts";
 import { errorMessage, systemCode } from "../errors.ts";
+import { isLoopback } from "../storage/network/loopback.ts";
 import type { DashboardDocument } from "./dashboard/dashboard-document.ts";
 import type { HealthReport } from "./health.ts";
 import { type HttpAnswer, type HttpRequest, hostName, listenHttp } from "./status-http.ts";
@@ -206,12 +207,6 @@ function text(body: HttpAnswer["body"], status: number, headers: Record<string, 
     "cross-origin-resource-policy": "same-origin",
   };
   return { status, headers: { ...always, ...headers }, body };
-}
-
-/** Whether an address is loopback. Without node:net, whose `isIP` costs 2.5 MB of memory. */
-function isLoopback(hostname: string): boolean {
-  if (hostname === "localhost" || hostname === "::1") return true;
-  return /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
 /** The warning when the server cannot listen. */

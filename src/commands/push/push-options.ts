@@ -13,6 +13,7 @@ import { type PushPeerOptions, parsePushUrl } from "../../replication/push/push-
 import { PushReplicas } from "../../replication/push/push-replicas.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { readTokenFile } from "../../storage/network/access-token.ts";
+import { isLoopback } from "../../storage/network/loopback.ts";
 import { readTlsTrust } from "../../storage/network/tls-trust.ts";
 import { localPlaces } from "../shared/local-places.ts";
 import { type Invocation, settingsOf } from "../shared/verb.ts";
@@ -47,6 +48,7 @@ export function withPushBucket(invocation: Invocation): Invocation {
  * @throws WalrustError code "usage" or "config"
  */
 export function pushPeersOf(invocation: Invocation): readonly PushPeerOptions[] {
+  const { env } = invocation;
   const { pushTo, pushTokenFile, pushCaFile, ack } = settingsOf(invocation, PUSH_OPTIONS);
   if (pushTo.length === 0) {
     if (pushTokenFile === undefined && pushCaFile === undefined && !ack) return [];
@@ -57,6 +59,11 @@ export function pushPeersOf(invocation: Invocation): readonly PushPeerOptions[] 
   const token = pushTokenFile === undefined ? null : readTokenFile(pushTokenFile);
   const trust = readTlsTrust(pushCaFile, invocation.sources.environment);
   const urls = new Map(pushTo.map(parsePushUrl).map((url) => [url.origin, url]));
+  for (const { protocol, hostname, origin } of urls.values()) {
+    const isOpen = protocol === "http:" && !isLoopback(hostname.replace(/^\[(.*)\]$/, "$1"));
+    if (isOpen)
+      env.log.warn(`commits travel to ${origin} unencrypted`, { hint: "Use https, with --tls-cert" });
+  }
   return [...urls.values()].map((url) => ({ url, token, trust }));
 }
 

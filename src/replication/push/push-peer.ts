@@ -46,6 +46,14 @@ export interface PushPeerOptions {
   readonly trust: TlsTrust;
 }
 
+/** The answer to a request. */
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+  /** Whether a replica server has answered, and not something in its place. */
+  readonly isServer: boolean;
+}
+
 /** One replica server. */
 export class PushPeer {
   readonly #session: Bun.FetchSession;
@@ -117,7 +125,8 @@ export class PushPeer {
       await this.env.sleep(PROBE_MS, this.signal);
       if (this.signal.aborted || this.#pause !== null) continue;
       try {
-        await this.#fetch({ method: "GET", path: HEALTH_PATH }, null);
+        const { status, text, isServer } = await this.#fetch({ method: "GET", path: HEALTH_PATH }, null);
+        if (!isServer) throw notServer(status, text, `push to ${this.url}`);
         if (!hasCode(this.#trouble.current, "auth")) this.#recovered();
       } catch (error) {
         if (!this.signal.aborted) this.#failed(error);
@@ -145,7 +154,7 @@ export class PushPeer {
   async #fetch(
     { method, path }: { method: string; path: string },
     content: PushContent | null,
-  ): Promise<{ readonly status: number; readonly text: string }> {
+  ): Promise<Answer> {
     const action = `push to ${this.url}`;
     const stallMs = (content?.sizeBytes ?? 0) > LARGE_SIZE ? LARGE_STALL_MS : STALL_MS;
     const timeout = new StallTimeout(this.env, stallMs, this.signal);
@@ -159,9 +168,10 @@ export class PushPeer {
         timeout: false,
         ...(content === null ? {} : { body: touching(content.body, timeout) }),
       } as RequestInit);
-      const text = await response.text();
-      this.#seen(response.headers.get(INSTANCE_HEADER));
-      return { status: response.status, text };
+      const text = await beginningOf(response);
+      const instance = response.headers.get(INSTANCE_HEADER);
+      this.#seen(instance);
+      return { status: response.status, text, isServer: instance !== null };
     } catch (cause) {
       throw timeout.errorFor(action, cause, (why) => this.#explain(why));
     } finally {
@@ -204,7 +214,6 @@ function isOfServer(error: unknown): boolean {
 function replyOf(status: number, text: string, action: string): PushReply {
   const reply = text.length > POSITION_SIZE_MAX ? null : parsePushReplyOrNull(text);
   if (reply !== null && (status === 200 || reply.refused !== null)) return reply;
-  const said = text.trim().split("\n", 1)[0]!.slice(0, 200);
   if (status === 401 || status === 403) {
     throw new WalrustError("auth", `Cannot ${action}: the server refuses the token (${status})`, {
       hint: "--push-token-file has to name the token of the server's --token-file",
@@ -212,11 +221,33 @@ function replyOf(status: number, text: string, action: string): PushReply {
   }
   // The server works; this database, or its disk, does not.
   if (status === 404 || status === 503 || status === 507 || status === 500)
-    throw new WalrustError("database", `Cannot ${action}: ${said} (${status})`, { retryable: true });
-  throw new WalrustError("storage", `Cannot ${action}: it answered ${status} ${said}`, {
+    throw new WalrustError("database", `Cannot ${action}: ${firstLine(text)} (${status})`, {
+      retryable: true,
+    });
+  throw notServer(status, text, action);
+}
+
+function notServer(status: number, text: string, action: string): WalrustError {
+  return new WalrustError("storage", `Cannot ${action}: it answered ${status} ${firstLine(text)}`, {
     hint: "Is walrust serve at this URL?",
     retryable: true,
   });
+}
+
+/** The text of an answer, up to a little more than a position may have. */
+async function beginningOf({ body }: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of body ?? []) {
+    chunks.push(chunk);
+    sizeBytes += chunk.length;
+    if (sizeBytes > POSITION_SIZE_MAX) break;
+  }
+  return Buffer.concat(chunks).toString();
+}
+
+function firstLine(text: string): string {
+  return text.trim().split("\n", 1)[0]!.slice(0, 200);
 }
 
 function touching(body: PushContent["body"], timeout: StallTimeout): PushContent["body"] {

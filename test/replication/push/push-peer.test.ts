@@ -13,10 +13,22 @@ const TOKEN = "0123456789abcdef-SECRET";
 const POSITION = '{"name":"app","txid":3,"state":"ready"}';
 const OBJECT = { level: 0, minTxid: 4 as Txid, maxTxid: 4 as Txid };
 
-/** A server that answers each request by a function, and a peer for it. */
-function start(answer: (request: Request) => Response | Promise<Response>) {
+/**
+ * A server that answers each request by a function, and a peer for it.
+ * @param isHasty waits and probes take no time
+ */
+function start(answer: (request: Request) => Response | Promise<Response>, isHasty = false) {
   const server = Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: answer });
-  const { env, lines } = recordingEnv();
+  const { env: real, lines } = recordingEnv();
+  const env = {
+    ...{ sleepCount: 0 },
+    ...real,
+    sleep: (durationMs: number, signal?: AbortSignal) => {
+      env.sleepCount++;
+      // The time of a stall stays.
+      return real.sleep(isHasty && durationMs < 20_000 ? 1 : durationMs, signal);
+    },
+  };
   const end = new AbortController();
   const url = new URL(`http://127.0.0.1:${server.port}`);
   const peer = new PushPeer({ url, token: TOKEN, trust: DEFAULT_TLS_TRUST }, env, end.signal);
@@ -25,7 +37,7 @@ function start(answer: (request: Request) => Response | Promise<Response>) {
     peer.close();
     await server.stop(true);
   };
-  return { server, peer, lines, stop };
+  return { server, peer, lines, stop, env };
 }
 
 describe("PushPeer", () => {
@@ -97,6 +109,28 @@ describe("PushPeer", () => {
     await Promise.all(Array.from({ length: 20 }, () => peer.position("app")));
     expect(peer.failure).toBeNull();
     expect(lines.filter(({ level }) => level === "warn").length).toBe(1);
+    await stop();
+  });
+
+  test("takes no answer of something else for the return of the server", async () => {
+    const { peer, lines, stop, env } = start(() => new Response("<html>", { status: 502 }), true);
+    await failureOf(peer.position("app"));
+    const probes = env.sleepCount;
+    await waitUntil(() => env.sleepCount > probes + 20);
+    expect(peer.failure).toContain("502");
+    expect(lines.filter(({ level }) => level !== "debug").length).toBe(1);
+    await stop();
+  });
+
+  test("reads the beginning of an endless answer alone", async () => {
+    const endless = (): Response =>
+      new Response(
+        (async function* () {
+          for (;;) yield Buffer.alloc(100_000, "x");
+        })() as unknown as ReadableStream,
+      );
+    const { peer, stop } = start(endless);
+    expect((await failureOf(peer.position("app"))).code).toBe("storage");
     await stop();
   });
 
