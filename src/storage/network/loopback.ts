@@ -1,5 +1,6 @@
 /**
- * PURE: whether an address leads to this machine alone. Without node:net, whose `isIP` costs 2.5 MB of memory.
+ * PURE: whether an address leads to this machine alone. Without node:net, whose `isIP` costs 2.5 MB of
+ * memory.
  */
 
 /** Whether a host name or address, without brackets, is loopback. */
