@@ -233,6 +233,7 @@ export class Attachment {
     const { live } = attached;
     // Without copies of uploaded files, each has a file of its own, which its upload removes.
     live.usesLogs = sentRetentionMs(config.cache) > 0;
+    if (this.#detached !== null) takeSentOver(live, this.#detached);
     this.#live = live;
     this.#detached = null;
     this.#isDetachedRefused = false;
@@ -465,4 +466,14 @@ export class Attachment {
  */
 function predecessorOf({ before }: DueAnchor, { state }: LiveDatabase): Predecessor {
   return state !== null && state.txid > before.txid ? state : before;
+}
+
+/**
+ * Takes over which captures still wait. The attach has read them before it waited for the bucket, and
+ * meanwhile some were sent without the database. No merge takes such captures in.
+ */
+function takeSentOver(live: LiveDatabase, { state, pending, acknowledged }: Captured): void {
+  if (live.state === null || live.state.txid !== state?.txid || live.state.chain !== state.chain) return;
+  live.pending.splice(0, live.pending.length, ...pending);
+  live.acknowledged = acknowledged;
 }

@@ -3,6 +3,7 @@ import { expect, test } from "bun:test";
 import { rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import type { AttachTarget } from "../../../src/discovery/attach-target.ts";
+import { WalrustError } from "../../../src/errors.ts";
 import { readState } from "../../../src/local/state.ts";
 import { stateFolderOf } from "../../../src/local/state-folder.ts";
 import { attach } from "../../../src/replication/attach/attach.ts";
@@ -14,6 +15,7 @@ import type { WatchContext } from "../../../src/replication/context/watch-contex
 import type { Snapshots } from "../../../src/replication/upkeep/snapshots.ts";
 import { uploadPending } from "../../../src/replication/upload/uploader.ts";
 import { Attachment } from "../../../src/replication/watch/attachment.ts";
+import type { ObjectStore } from "../../../src/storage/contract/store.ts";
 import { Semaphore } from "../../../src/storage/guard/semaphore.ts";
 import { CAPTURES_ONLY } from "../../support/config.ts";
 import { spooledHistory } from "../../support/histories/spooled-history.ts";
@@ -21,9 +23,14 @@ import { recordingEnv } from "../../support/recording-log.ts";
 import { newDatabase, targetOf, watchOne } from "../../support/runs/watch-run.ts";
 import { MemoryStore } from "../../support/servers/memory-store.ts";
 
-function attachmentOf(target: AttachTarget, url: string, { env } = recordingEnv()): Attachment {
+function attachmentOf(
+  target: AttachTarget,
+  url: string,
+  { env } = recordingEnv(),
+  store: ObjectStore = new MemoryStore({ url }),
+): Attachment {
   const context = {
-    store: new MemoryStore({ url }),
+    store,
     env,
     config: CAPTURES_ONLY,
     attaches: new Semaphore(1),
@@ -35,6 +42,11 @@ function attachmentOf(target: AttachTarget, url: string, { env } = recordingEnv(
   } as unknown as WatchContext;
   const snapshots = { begin() {}, begun() {}, captured() {}, request() {} } as unknown as Snapshots;
   return new Attachment(target, context, new WalPoller(target.name, context), snapshots);
+}
+
+function readStateTxid(path: string): number | null {
+  const reading = readState(stateFolderOf(path));
+  return reading.kind === "state" ? reading.state.txid : null;
 }
 
 test("Attachment.keepDetached returns the failure of the disk, and later the captures", () => {
@@ -50,6 +62,52 @@ test("Attachment.keepDetached returns the failure of the disk, and later the cap
   expect(refused.keepDetached(true)).toBeNull();
   expect(attachment.keepDetached(true)).toBeNull();
   expect(attachment.captured?.pending).toHaveLength(live.pending.length);
+});
+
+test("captures that are sent while the attach waits for a listing no longer wait after it", async () => {
+  const { path, app } = await newDatabase();
+  const bucket = new MemoryStore();
+  const first = await watchOne(path, bucket);
+  await first.commit(app, "INSERT INTO t(v) VALUES (1)");
+  await first.stop();
+  const put = bucket.put.bind(bucket);
+  bucket.put = () => Promise.reject(new WalrustError("storage", "the store is away", { retryable: true }));
+  const second = await watchOne(path, bucket, { sync: { shutdownTimeoutMs: 50 } });
+  await app.must("INSERT INTO t(v) VALUES (2)");
+  await second.until("a capture", () => readStateTxid(path) === 3);
+  await second.stop();
+  bucket.put = put;
+
+  const gate = Promise.withResolvers<void>();
+  const asked = Promise.withResolvers<void>();
+  const list = bucket.list.bind(bucket);
+  bucket.list = async function* (prefix) {
+    bucket.list = list;
+    const objects = await Array.fromAsync(list(prefix));
+    asked.resolve();
+    await gate.promise;
+    yield* objects;
+  };
+  const attachment = attachmentOf(targetOf(path), bucket.url, recordingEnv(), bucket);
+  attachment.keepDetached(true);
+  const detached = attachment.captured!;
+  expect(detached.pending).toHaveLength(1);
+  const attaching = attachment.attach(null, new AbortController().signal);
+  await asked.promise;
+  const context = {
+    store: bucket,
+    version: "test",
+    env: recordingEnv().env,
+    emit: () => {},
+    keepsSent: true,
+  };
+  await uploadPending(detached, context, new AbortController().signal, "links");
+  gate.resolve();
+  await attaching;
+  expect(attachment.captured!.pending).toHaveLength(0);
+  expect(attachment.progress).toMatchObject({ txid: 3, uploadedTxid: 3 });
+  attachment.detach();
+  await app.close();
 });
 
 test("captures of a closed file are not sent after a gap, which a power cut left before them", async () => {
