@@ -23,7 +23,8 @@ import { checkDestination } from "./doctor/destination-checks.ts";
 import { checkMachine, machineFacts } from "./doctor/machine-checks.ts";
 import type { WatchedDatabase } from "./doctor/replication-checks.ts";
 import { checkNamesakes, checkWatches, watchOfOrNull } from "./doctor/watch-checks.ts";
-import { localPlaces } from "./shared/local-places.ts";
+import type { DoctorDocument } from "./shared/documents.ts";
+import { earlierUseOf, localPlaces } from "./shared/local-places.ts";
 import { noDestination, openDestination } from "./shared/open-destination.ts";
 import { printJson, printText } from "./shared/output.ts";
 import { askOwnWatches } from "./shared/own-watches.ts";
@@ -113,7 +114,9 @@ async function runChecks(invocation: Invocation): Promise<Check[]> {
 
 /** Opens the store without retries: doctor reports an unreachable store at once. */
 function openStoreOnce(invocation: Invocation): ObjectStore {
-  return openDestination(invocation, { retry: NO_RETRY, stallMs: STALL_MS, conditions: NO_CONDITIONS });
+  const findEarlierUse = earlierUseOf(invocation, invocation.words.positionals);
+  const once = { retry: NO_RETRY, stallMs: STALL_MS, conditions: NO_CONDITIONS };
+  return openDestination(invocation, { ...once, findEarlierUse });
 }
 
 async function destinationChecks(

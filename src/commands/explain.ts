@@ -6,7 +6,6 @@ import { resolveConfig } from "../config/config.ts";
 import { EXPLAIN_OPTIONS, WATCH_GROUPS } from "../config/settings/options.ts";
 import { nothingNamed } from "../discovery/discovery.ts";
 import { DatabaseFinder, type SearchResult } from "../discovery/finder.ts";
-import type { Env } from "../env.ts";
 import type { WalrustError } from "../errors.ts";
 import { estimateMonth } from "../forecast/estimate.ts";
 import { acknowledgedTxid } from "../local/spooled-history.ts";
@@ -17,7 +16,7 @@ import type { Explanation } from "./explain/explanation.ts";
 import { explainJson } from "./explain/explanation-json.ts";
 import { explainText } from "./explain/explanation-text.ts";
 import { shownSettings } from "./explain/shown-settings.ts";
-import { localPlaces } from "./shared/local-places.ts";
+import { earlierUseOf, localPlaces } from "./shared/local-places.ts";
 import { noDestination, openDestination } from "./shared/open-destination.ts";
 import { printJson, printText } from "./shared/output.ts";
 import { type ProbedDestination, probeDestination } from "./shared/probed-destination.ts";
@@ -98,8 +97,9 @@ function isKnown({ databases }: SearchResult, { url: destination }: ObjectStore)
 }
 
 /** Opens the store without retries: explain reports an unreachable store at once. */
-function openStoreOnce(invocation: { sources: Invocation["sources"]; env: Env }): ObjectStore {
-  return openDestination(invocation, { retry: NO_RETRY, stallMs: STALL_MS });
+function openStoreOnce(invocation: Invocation): ObjectStore {
+  const findEarlierUse = earlierUseOf(invocation, invocation.words.positionals);
+  return openDestination(invocation, { retry: NO_RETRY, stallMs: STALL_MS, findEarlierUse });
 }
 
 function problemsOf(

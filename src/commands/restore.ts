@@ -12,6 +12,7 @@ import type { IntegrityMode } from "../recovery/integrity/integrity-verdict.ts";
 import { parsePointInTime } from "../recovery/plan/restore-point.ts";
 import { restore } from "../recovery/restore/restore-database.ts";
 import { isBackupAbsent } from "../storage/bucket/backup-absent.ts";
+import type { ObjectStore } from "../storage/contract/store.ts";
 import { type EachRestore, restoreAllDatabases } from "./restore/all-databases.ts";
 import { restoreJson, restoreLines } from "./restore/restore-report.ts";
 import type { NothingRestoredDocument } from "./shared/documents.ts";
@@ -113,15 +114,15 @@ function restoreOne(
   how: EachRestore,
   isReplicaOptional: boolean,
 ): Promise<number> {
-  return withPatience(invocation, async (store) => {
+  const work = async (store: ObjectStore): Promise<number> => {
     const { env, signal, isJson } = invocation;
     if (isReplicaOptional && (await isBackupAbsent(store, name, signal))) {
       return nothingToDo(invocation, name, `no backup of ${name} exists in ${store.url}`);
     }
     const request = { ...how, name, outputPath: output };
     const places = localPlaces(invocation);
-    const work = { verb: "restore", database: name, label: `restoring ${name}`, unit: "read" } as const;
-    const result = await progressOf(invocation).during(work, (report) => {
+    const shown = { verb: "restore", database: name, label: `restoring ${name}`, unit: "read" } as const;
+    const result = await progressOf(invocation).during(shown, (report) => {
       let readBytes = 0;
       const onProgress = (doneBytes: number, totalBytes: number): void => {
         readBytes = totalBytes;
@@ -137,7 +138,9 @@ function restoreOne(
     if (isJson) printJson(restoreJson(result, how.dryRun));
     else for (const line of restoreLines(result, how.dryRun)) printLine(line);
     return 0;
-  });
+  };
+  // Local state beside the output may know the destination.
+  return withPatience(invocation, work, [output]);
 }
 
 function nothingToDo(invocation: Invocation, name: string, reason: string): number {

@@ -100,7 +100,7 @@ export const watchVerb: Verb = {
 async function run(given: Invocation): Promise<number> {
   const invocation = withPushBucket(given);
   const peers = pushPeersOf(invocation);
-  const { sources, env } = invocation;
+  const { sources, words, env } = invocation;
   const config = resolveConfig(sources);
   const options = courseOptionsOf(invocation);
   const places = localPlaces(invocation);
@@ -116,7 +116,7 @@ async function run(given: Invocation): Promise<number> {
   const more = { putLimit, conditions, reachability, ...(options.isOnce ? oncePatience(sources) : {}) };
   const work = (store: ObjectStore): Promise<number> => watchStore(store, parts, invocation);
   try {
-    return await whileSavingMemory(env, () => withDestination(invocation, work, more));
+    return await whileSavingMemory(env, () => withDestination(invocation, work, more, words.positionals));
   } finally {
     await course.close();
   }

@@ -8,6 +8,7 @@ import { type ConditionSink, WalrustError } from "../errors.ts";
 import type { PutLimit } from "./contract/put-limit.ts";
 import { type RetryPolicy, STALL_MAX_MS } from "./contract/retry.ts";
 import type { ObjectStore } from "./contract/store.ts";
+import type { FindEarlierUse } from "./file/file-root.ts";
 import { FileStore } from "./file/file-store.ts";
 import { RetryingStore } from "./guard/retrying-store.ts";
 import type { ReachabilityMonitor } from "./network/reachability-monitor.ts";
@@ -46,6 +47,8 @@ export interface StoreOptions extends CredentialOptions {
   readonly reachability?: ReachabilityMonitor;
   /** Receives the lasting states of a bucket: weak writes, refused deletes, answers of others. */
   readonly conditions?: ConditionSink;
+  /** Finds a database that was replicated to a folder before; then no put makes the folder. */
+  readonly findEarlierUse?: FindEarlierUse;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -61,9 +64,11 @@ export function openStore(
   environment: Environment = process.env,
 ): ObjectStore {
   const destination = parseDestination(options.url);
-  const { retry, putLimit } = options;
+  const { retry, putLimit, findEarlierUse } = options;
   if (destination.kind === "file") {
-    return new RetryingStore(new FileStore({ path: destination.path, env }), env, retry, putLimit);
+    const { path } = destination;
+    const store = new FileStore({ path, env, ...(findEarlierUse === undefined ? {} : { findEarlierUse }) });
+    return new RetryingStore(store, env, retry, putLimit);
   }
   const { bucket, prefix } = destination;
   const store = new S3Store({

@@ -2,7 +2,7 @@
  * `walrust restore --all`: every database of the destination below one folder, with one display of progress
  * and one summary.
  */
-import { hasCode, WalrustError } from "../../errors.ts";
+import { WalrustError } from "../../errors.ts";
 import {
   exitCodeOf,
   isInTheWay,
@@ -10,6 +10,7 @@ import {
   type RestoreAllRow,
   restoreAll,
 } from "../../recovery/restore-all/restore-all.ts";
+import { isNothingStoredYet } from "../../storage/bucket/backup-absent.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
 import { integrityChecker } from "../shared/integrity.ts";
 import { localPlaces } from "../shared/local-places.ts";
@@ -66,7 +67,7 @@ async function rowsOrNone(
       },
     });
   } catch (error) {
-    if (isReplicaOptional && hasCode(error, "missing-bucket")) return [];
+    if (isReplicaOptional && isNothingStoredYet(error)) return [];
     throw error;
   } finally {
     progress.end();

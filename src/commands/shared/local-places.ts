@@ -1,6 +1,6 @@
 /**
  * Resolves the folders for local files and sockets from flags, environment and configuration file, and finds
- * the databases of this user on this machine.
+ * the databases of this user on this machine, and the folders that they were replicated to.
  */
 import { resolveStore } from "../../config/config.ts";
 import { CACHE_OPTIONS, STATE_OPTIONS } from "../../config/settings/settings.ts";
@@ -8,7 +8,10 @@ import { DatabaseFinder } from "../../discovery/finder.ts";
 import { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import { databasePathsIn } from "../../local/folders/state-home.ts";
 import { LocalPlaces, stateHomeOf } from "../../local/places.ts";
+import { acknowledgedTxid } from "../../local/spooled-history.ts";
+import { readState } from "../../local/state.ts";
 import { announcedPaths } from "../../replication/control/announcements.ts";
+import type { EarlierUse, FindEarlierUse } from "../../storage/file/file-root.ts";
 import { type Invocation, settingsOf } from "./verb.ts";
 
 /** The folders for the local files of each database. @throws WalrustError code "usage" or "config" */
@@ -51,4 +54,47 @@ async function configuredNames(
   const options = { paths: [], file: sources.file, destination, places };
   const { databases } = await new DatabaseFinder(options, env).find();
   return new Map(databases.map(({ path, name }) => [path, name]));
+}
+
+/**
+ * Finds a database of this user that was replicated to a folder before. A folder that is missing or empty
+ * then is on a disk that is not mounted: no command makes the folder anew.
+ * @param words paths and globs of the command line, if the verb takes any
+ */
+export function earlierUseOf(invocation: Invocation, words: readonly string[] = []): FindEarlierUse {
+  return async (destination) => {
+    // Of its own: a search reads all folders anew, and a watch searches at the same time.
+    const places = localPlaces(invocation);
+    for (const path of await pathsOf(invocation, words, destination, places)) {
+      const earlier = earlierUseOrNull(path, destination, places);
+      if (earlier !== null) return earlier;
+    }
+    return null;
+  };
+}
+
+async function pathsOf(
+  invocation: Invocation,
+  words: readonly string[],
+  destination: string,
+  places: LocalPlaces,
+): Promise<Set<string>> {
+  const { sources, env } = invocation;
+  const options = { paths: words, file: sources.file, destination, places };
+  // A folder that cannot be read takes only its own databases out of the search.
+  const named = await new DatabaseFinder(options, env).find().catch(() => null);
+  const others = await localPaths(invocation, places).catch(() => new Map<string, string | null>());
+  const all = [...(named?.databases ?? []), ...(named?.missing ?? [])].map(({ path }) => path);
+  return new Set([...all, ...others.keys()]);
+}
+
+/** The use that the local state of one database proves, or null. */
+function earlierUseOrNull(path: string, destination: string, places: LocalPlaces): EarlierUse | null {
+  const reading = readState(places.of(path).paths);
+  const owner =
+    reading.kind === "state" ? reading.state : reading.kind === "lost" ? reading.owner : undefined;
+  if (owner === undefined || owner.destination !== destination) return null;
+  const { name } = owner;
+  const isUsed = acknowledgedTxid(places.of(path, name).paths, { destination, name }) !== 0;
+  return isUsed ? { path, name } : null;
 }

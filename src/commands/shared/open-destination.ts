@@ -11,11 +11,16 @@ import type { ObjectStore } from "../../storage/contract/store.ts";
 import { ReachabilityMonitor } from "../../storage/network/reachability-monitor.ts";
 import type { StoreOptions } from "../../storage/open-store.ts";
 import { openStore } from "../../storage/open-store.ts";
+import { earlierUseOf } from "./local-places.ts";
+import { StoreKeys } from "./store-keys.ts";
 import { type Invocation, settingsOf } from "./verb.ts";
 
 /** Options of the store that are not settings. */
 export type MoreStoreOptions = Partial<
-  Pick<StoreOptions, "putLimit" | "retry" | "stallMs" | "conditions" | "reachability">
+  Pick<
+    StoreOptions,
+    "putLimit" | "retry" | "stallMs" | "conditions" | "reachability" | "findEarlierUse" | "keys"
+  >
 >;
 
 /**
@@ -78,13 +83,18 @@ function patientOptions(invocation: Invocation): MoreStoreOptions {
   };
 }
 
-/** Opens the store, runs `work`, and closes the store in any case. */
+/**
+ * Opens the store, runs `work`, and closes the store in any case.
+ * @param words paths and globs of databases on the command line, if the verb takes any
+ */
 export async function withDestination<T>(
   invocation: Invocation,
   work: (store: ObjectStore) => Promise<T>,
   more: MoreStoreOptions = {},
 ): Promise<T> {
-  const store = openDestination(invocation, more);
+  words: readonly string[] = [],
+  const findEarlierUse = earlierUseOf(invocation, words);
+  const store = openDestination(invocation, { findEarlierUse, ...more });
   try {
     return await work(store);
   } finally {
@@ -97,5 +107,6 @@ export async function withPatience<T>(
   invocation: Invocation,
   work: (store: ObjectStore) => Promise<T>,
 ): Promise<T> {
-  return await withDestination(invocation, work, patientOptions(invocation));
+  words: readonly string[] = [],
+  return await withDestination(invocation, work, patientOptions(invocation), words);
 }

@@ -60,11 +60,14 @@ export async function isDirectory(path: string): Promise<boolean> {
   }
 }
 
-/** Makes a directory and those above it; each is durable in its parent when the promise resolves. */
-export async function makeDirectories(path: string): Promise<void> {
-  if (path === parse(path).root || (await isDirectory(path))) return;
+/**
+ * Makes a directory and those above it; each is durable in its parent when the promise resolves.
+ * @param top neither this directory nor one above it is made
+ */
+export async function makeDirectories(path: string, top = parse(path).root): Promise<void> {
+  if (path === top || (await isDirectory(path))) return;
   const parent = dirname(path);
-  await makeDirectories(parent);
+  await makeDirectories(parent, top);
   try {
     await mkdir(path, { mode: (await modesIn(parent)).folderMode });
   } catch (error) {

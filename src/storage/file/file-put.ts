@@ -14,7 +14,7 @@ import { systemCode, WalrustError } from "../../errors.ts";
 import { putBodyChunks, putBodySize } from "../contract/object-body.ts";
 import type { PutBody, PutOptions } from "../contract/store.ts";
 import { withDirectoryLock } from "./directory-lock.ts";
-import { isAbsent, makeDirectories, removeFile, writeFully, writeNewFile } from "./file-calls.ts";
+import { isAbsent, removeFile, writeFully, writeNewFile } from "./file-calls.ts";
 import { specialFileOrNull } from "./file-inside.ts";
 import {
   currentEntryOrNull,
@@ -40,9 +40,9 @@ function temporaryPath(folder: string, env: Env): string {
 /**
  * Writes an object and its sidecar durably.
  *
- * @param mayMakeFolder false: the folder of the object held objects before
- * @returns "exists" when the object exists and `createOnly` is set; "no-folder" when its folder may not be
- * made
+ * @param makeFolder makes the folder of the object if it is missing; null: it held objects before
+ * @returns "exists" when the object exists and `createOnly` is set; "no-folder" when its folder is missing
+ * and may not be made
  * @throws errors of the system and of reading the body
  */
 export async function putFile(
@@ -50,14 +50,14 @@ export async function putFile(
   body: PutBody,
   options: PutOptions,
   env: Env,
-  mayMakeFolder = true,
+  makeFolder: (() => Promise<void>) | null,
 ): Promise<"written" | "exists" | "no-folder"> {
   if (options.createOnly && (await exists(path))) return "exists";
   const folder = dirname(path);
   const dataPath = temporaryPath(folder, env);
   const sidecarPath = temporaryPath(folder, env);
   try {
-    const sha256 = await writeDataOrNull(dataPath, body, options, mayMakeFolder);
+    const sha256 = await writeDataOrNull(dataPath, body, options, makeFolder);
     if (sha256 === null) return "no-folder";
     if (options.sha256 !== undefined && options.sha256 !== sha256) {
       throw new WalrustError(
@@ -87,7 +87,7 @@ async function writeDataOrNull(
   dataPath: string,
   body: PutBody,
   options: PutOptions,
-  mayMakeFolder: boolean,
+  makeFolder: (() => Promise<void>) | null,
 ): Promise<string | null> {
   const hasher = new Bun.CryptoHasher("sha256");
   async function fill(handle: FileHandle): Promise<void> {
@@ -106,8 +106,8 @@ async function writeDataOrNull(
     await writeNewFile(dataPath, fill);
   } catch (error) {
     if (systemCode(error) !== "ENOENT") throw error;
-    if (!mayMakeFolder) return null;
-    await makeDirectories(dirname(dataPath));
+    if (makeFolder === null) return null;
+    await makeFolder();
     await writeNewFile(dataPath, fill);
   }
   return hasher.digest("hex");

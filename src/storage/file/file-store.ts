@@ -2,11 +2,12 @@
  * An ObjectStore in a local directory (`file:///dir`), in the layout of Litestream's file replica. This file
  * reads, lists and deletes objects; `putFile` writes them.
  *
- * A missing root is the error "missing-bucket" for a reader; the first put creates it. A folder that this
- * store has put objects into, and that is gone, is the same error once: its objects are gone, too.
+ * A missing root is the error "missing-bucket" for a reader; the first put makes a new root (`FileRoot`). A
+ * folder that this store has put objects into, and that is gone, is the same error once: its objects are
+ * gone, too.
  */
 import { type FileHandle, lstat, readdir } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Env, SILENT_LOG, systemEnv } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
@@ -34,10 +35,11 @@ import type {
   StoreCapabilities,
 } from "../contract/store.ts";
 import { withDirectoryLock } from "./directory-lock.ts";
-import { fileError, isAbsent, isDirectory, removeFile } from "./file-calls.ts";
+import { fileError, isAbsent, isDirectory, makeDirectories, removeFile } from "./file-calls.ts";
 import { assertInside, openFile } from "./file-inside.ts";
 import { findLeftovers, removeLeftover } from "./file-leftovers.ts";
 import { isTemporaryName, putFile } from "./file-put.ts";
+import { FileRoot, type FindEarlierUse } from "./file-root.ts";
 import { readFileMetadata, readSidecarTextOrNull, SIDECAR_SUFFIX } from "./file-sidecar.ts";
 import { isObjectName, type Walk, walkFolders, walkObjects } from "./file-walk.ts";
 import { FolderMemory } from "./folder-memory.ts";
@@ -55,6 +57,8 @@ export interface FileStoreOptions {
   /** The root folder, absolute. */
   readonly path: string;
   readonly env?: Env;
+  /** Asked once, when the root is missing or empty. With an earlier use, no put makes the root. */
+  readonly findEarlierUse?: FindEarlierUse;
 }
 
 /** An object opened for reading, with its metadata. */
@@ -72,15 +76,16 @@ export class FileStore implements ObjectStore {
   readonly layout = "file";
   readonly capabilities: StoreCapabilities = { conditionalPut: "yes" };
   readonly #root: string;
+  readonly #rootState: FileRoot;
   readonly #env: Env;
 
-  #hasSeenRoot = false;
   /** The folders that this store has put objects into. */
   readonly #folders = new FolderMemory();
   readonly #specialFiles = new Set<string>();
 
   constructor(options: FileStoreOptions) {
     this.#root = options.path;
+    this.#rootState = new FileRoot(options.path, options.findEarlierUse);
     this.#env = options.env ?? systemEnv(SILENT_LOG);
     this.url = pathToFileURL(options.path).href;
     this.location = this.url;
@@ -91,17 +96,22 @@ export class FileStore implements ObjectStore {
     assertObjectMetadata(options.metadata ?? {});
     options.signal?.throwIfAborted();
     const path = join(this.#root, key);
-    // The first put creates the root. A root that has disappeared is a disk that was unmounted.
-    if (this.#hasSeenRoot) await this.#assertRoot();
     const folder = dirname(key);
-    const mayMakeFolder = !this.#folders.has(folder);
-    const work = () => putFile(path, body, options, this.#env, mayMakeFolder);
-    const outcome = await this.#inside(key, work).catch((error) => {
+    const hasObjects = this.#folders.has(folder);
+    const makeFolder = (): Promise<void> => makeDirectories(resolve(this.#root, folder), resolve(this.#root));
+    const outcome = await this.#inside(key, async () => {
+      await this.#rootState.checkOrMake();
+      return await putFile(path, body, options, this.#env, hasObjects ? null : makeFolder);
+    }).catch(async (error) => {
       options.signal?.throwIfAborted();
+      // The root may have disappeared in the middle.
+      if (isAbsent(error)) await this.#rootState.check();
       throw fileError("write", path, error);
     });
-    if (outcome === "no-folder") throw this.#folderIsGone(folder);
-    this.#hasSeenRoot = true;
+    if (outcome === "no-folder") {
+      await this.#rootState.check();
+      throw this.#folderIsGone(folder);
+    }
     this.#folders.add(folder);
     if (outcome === "written") return;
     throw new WalrustError("precondition", `Cannot create ${key} in ${this.url}: it exists`, {
@@ -138,7 +148,7 @@ export class FileStore implements ObjectStore {
   async *list(prefix: string, options: ListOptions = {}): AsyncGenerator<ObjectInfo> {
     assertObjectPrefix(prefix);
     options.signal?.throwIfAborted();
-    await this.#assertRoot();
+    await this.#rootState.check();
     await this.#assertFolder(prefix.slice(0, prefix.lastIndexOf("/") + 1));
     for await (const info of walkObjects(this.#walk, prefix, options.startAfter)) {
       yield info;
@@ -149,7 +159,7 @@ export class FileStore implements ObjectStore {
   async listFolders(prefix: string, options: CallOptions = {}): Promise<string[]> {
     assertFolderPrefix(prefix);
     options.signal?.throwIfAborted();
-    await this.#assertRoot();
+    await this.#rootState.check();
     await this.#assertFolder(prefix);
     return await walkFolders(this.#walk, prefix);
   }
@@ -158,7 +168,7 @@ export class FileStore implements ObjectStore {
     for (const key of keys) assertFileKey(key);
     options.signal?.throwIfAborted();
     if (keys.length === 0) return [];
-    await this.#assertRoot();
+    await this.#rootState.check();
     for (const [folder, keysThere] of Map.groupBy(keys, (key) => dirname(key))) {
       options.signal?.throwIfAborted();
       await this.#assertFolder(folder);
@@ -201,6 +211,7 @@ export class FileStore implements ObjectStore {
     assertFileKey(key);
     signal?.throwIfAborted();
     const path = join(this.#root, key);
+    await this.#rootState.find();
     try {
       await assertInside(this.#root, dirname(key));
       for (let attempt = 0; attempt < READ_ATTEMPTS_MAX; attempt++) {
@@ -209,7 +220,7 @@ export class FileStore implements ObjectStore {
       }
     } catch (error) {
       if (!isAbsent(error)) throw fileError("read", path, error);
-      await this.#assertRoot();
+      await this.#rootState.check();
       throw new WalrustError("not-found", `Cannot read ${key} in ${this.url}: no such object`, {
         context: { key },
       });
@@ -239,16 +250,6 @@ export class FileStore implements ObjectStore {
   async #assertFolder(folder: string): Promise<void> {
     await assertInside(this.#root, folder).catch((error) => {
       throw fileError("use", join(this.#root, folder), error);
-    });
-  }
-
-  async #assertRoot(): Promise<void> {
-    const isThere = await isDirectory(this.#root).catch((error) => {
-      throw fileError("read", this.#root, error);
-    });
-    if (isThere) return;
-    throw new WalrustError("missing-bucket", `Cannot use ${this.url}: the directory does not exist`, {
-      hint: "Check the path, and whether the disk is mounted.",
     });
   }
 

@@ -204,14 +204,18 @@ test("doctor, explain and watch agree on a destination that is gone; doctor sees
   expect(explained.stdout).not.toContain("are enforced");
   const again = await WatchProcess.start(words);
   expect([await again.exit(), existsSync(destination.folder)]).toEqual([4, false]);
+  // As the mount point of a disk that is not mounted.
   mkdirSync(destination.folder);
+  const unmounted = await doctor(words);
+  expect([unmounted.run.exitCode, findingOf(unmounted.document, "reach")?.status]).toEqual([4, "failure"]);
+  mkdirSync(join(destination.folder, "app"));
   const empty = await doctor(words);
   const lost = findingOf(empty.document, "bucket");
   expect([empty.run.exitCode, lost?.status, lost?.message]).toEqual([
     ...[4, "failure"],
     expect.stringContaining("TXID 1 of app was uploaded, but"),
   ]);
-  expect(readdirSync(destination.folder)).toEqual([]);
+  expect(readdirSync(destination.folder)).toEqual(["app"]);
 });
 
 test("doctor refuses a state folder with the words of watch", async () => {
