@@ -22,6 +22,7 @@ import { WalrustError } from "../errors.ts";
 import { hex } from "../format/chain.ts";
 import type { RuntimeFolders } from "../local/folders/runtime-folder.ts";
 import { makeTempFolder, type TempFolder } from "../local/temp-folder.ts";
+import type { WorkProgress } from "../replication/context/work-meter.ts";
 import { databasePathOrNull } from "../replication/control/announcements.ts";
 import { askWatchByNameOrNull } from "../replication/control/control-client.ts";
 import {
@@ -115,7 +116,7 @@ async function compactEach(
   const entries = await entriesByName(invocation.sources, store.url, invocation.env, places);
   const all = name === undefined ? await compactable(store, invocation.signal) : [{ name, problem: null }];
   many?.start(all.length);
-  const compact = (database: string, from: ObjectStore): Promise<UpkeepResult> =>
+  const compact = (database: string, from: CountedStore): Promise<UpkeepResult> =>
     compactOne(invocation, from, database, entries, force);
   const results: UpkeepResult[] = [];
   const failures: { readonly name: string; readonly error: WalrustError }[] = [];
@@ -124,8 +125,11 @@ async function compactEach(
       if (problem !== null) throw problem;
       const result =
         many === null
-          ? await whileShown(invocation, database, store, (metered) => compact(database, metered))
-          : await compact(database, counted(many, database, store));
+          ? await whileShown(invocation, database, store, (counted) => compact(database, counted))
+          : await compact(
+              database,
+              countedStore(store, (doneBytes) => many.update(database, doneBytes, 0)),
+            );
       results.push(result);
     } catch (error) {
       // With --all, one database stops no other, unless it is the only one and foreign.
@@ -165,7 +169,7 @@ async function compactable(
 
 async function compactOne(
   invocation: Invocation,
-  store: ObjectStore,
+  { store, onRead }: CountedStore,
   name: string,
   entries: ReadonlyMap<string, DatabaseEntry>,
   force: boolean,
@@ -188,7 +192,8 @@ async function compactOne(
     given,
   } as const;
   const folders = runtimeFolders(invocation);
-  const asked = await askWatchByNameOrNull(store.location, name, request, invocation, folders);
+  const asker = { env, signal, onProgress: ({ doneBytes }: WorkProgress) => onRead(doneBytes) };
+  const asked = await askWatchByNameOrNull(store.location, name, request, asker, folders);
   if (asked !== null) return asked as UpkeepResult;
   const release = force ? lockHere(store.location, name, folders) : () => {};
   let folder: TempFolder | null = null;
@@ -209,31 +214,33 @@ async function whileShown<T>(
   invocation: Invocation,
   name: string,
   store: ObjectStore,
-  run: (metered: ObjectStore) => Promise<T>,
+  run: (counted: CountedStore) => Promise<T>,
 ): Promise<T> {
   const work = { verb: "compact", database: name, label: `compacting ${name}`, unit: "read" } as const;
   const progress = progressOf(invocation).begin(work);
-  let doneBytes = 0;
-  const onRead = (byteCount: number): void => {
-    doneBytes += byteCount;
-    progress.update({ doneBytes, totalBytes: null });
-  };
   try {
-    return await run(meteredStore(store, { onRead }));
+    return await run(countedStore(store, (doneBytes) => progress.update({ doneBytes, totalBytes: null })));
   } finally {
     progress.end();
   }
 }
 
-/** Reports the bytes that the compaction of one database reads from the store. */
-function counted(progress: ManyProgress, name: string, store: ObjectStore): ObjectStore {
+/** A store that counts what the compaction of one database reads. */
+interface CountedStore {
+  readonly store: ObjectStore;
+  /** Takes the bytes that a watch has read so far in place of this process. */
+  readonly onRead: (doneBytes: number) => void;
+}
+
+function countedStore(inner: ObjectStore, onRead: CountedStore["onRead"]): CountedStore {
   let doneBytes = 0;
-  return meteredStore(store, {
+  const store = meteredStore(inner, {
     onRead: (byteCount) => {
       doneBytes += byteCount;
-      progress.update(name, doneBytes, 0);
+      onRead(doneBytes);
     },
   });
+  return { store, onRead };
 }
 
 /** A temporary folder for merged objects until their upload. */

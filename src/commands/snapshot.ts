@@ -8,6 +8,7 @@ import type { AttachTarget } from "../discovery/attach-target.ts";
 import { DatabaseFinder } from "../discovery/finder.ts";
 import { WalrustError } from "../errors.ts";
 import { readState } from "../local/state.ts";
+import type { WorkProgress } from "../replication/context/work-meter.ts";
 import { databasePathOrNull } from "../replication/control/announcements.ts";
 import { askWatchOrNull } from "../replication/control/control-client.ts";
 import {
@@ -46,32 +47,55 @@ export const snapshotVerb: Verb = {
     STORAGE_EXIT,
   ],
   run: async (invocation) =>
-    withPatience(invocation, async (store) => {
-      const { env, signal, isJson } = invocation;
-      const startedMs = env.monotonicMs();
-      const target = await databaseOf(invocation, store);
-      const request = { verb: "snapshot", path: target.path, destination: store.location } as const;
-      const folders = runtimeFolders(invocation);
-      const isNew = readState(target.paths).kind === "none";
-      const asked = await askWatchOrNull(target.paths.folder, request, invocation, folders);
-      if (asked === null) {
-        const namesake = await namesakeOrNull(target, { location: store.location, env, folders }, signal);
-        if (namesake !== null) throw namesake;
-      }
-      const result = (asked as SnapshotResult | null) ?? (await takeSnapshot(invocation, target, store));
-      const durationMs = Math.round(env.monotonicMs() - startedMs);
-      if (isNew && asked === null) await warnOfUncheckable([target], { env, signal });
-      const { name, txid, key, time, bytes, databaseBytes } = result;
-      if (isJson) {
-        const sizes = { bytes, database_bytes: databaseBytes };
-        printJson({ name, txid, key, time, ...sizes, duration_ms: durationMs } satisfies SnapshotDocument);
-      } else {
-        const sizes = `${formatBytes(databaseBytes)} as ${formatBytes(bytes)}`;
-        printLine(`${name}: snapshot of TXID ${txid} (${sizes}) in ${store.url} after ${durationMs} ms`);
-      }
-      return 0;
-    }),
+    withPatience(invocation, (store) => snapshot(invocation, store), invocation.words.positionals),
 };
+
+async function snapshot(invocation: Invocation, store: ObjectStore): Promise<number> {
+  const { env, signal, isJson } = invocation;
+  const startedMs = env.monotonicMs();
+  const target = await databaseOf(invocation, store);
+  const isNew = readState(target.paths).kind === "none";
+  const asked = await askForSnapshot(invocation, target, store);
+  if (asked === null) {
+    const search = { location: store.location, env, folders: runtimeFolders(invocation) };
+    const namesake = await namesakeOrNull(target, search, signal);
+    if (namesake !== null) throw namesake;
+  }
+  const result = asked ?? (await takeSnapshot(invocation, target, store));
+  const durationMs = Math.round(env.monotonicMs() - startedMs);
+  if (isNew && asked === null) await warnOfUncheckable([target], { env, signal });
+  const { name, txid, key, time, bytes, databaseBytes } = result;
+  if (isJson) {
+    const sizes = { bytes, database_bytes: databaseBytes };
+    printJson({ name, txid, key, time, ...sizes, duration_ms: durationMs } satisfies SnapshotDocument);
+  } else {
+    const sizes = `${formatBytes(databaseBytes)} as ${formatBytes(bytes)}`;
+    printLine(`${name}: snapshot of TXID ${txid} (${sizes}) in ${store.url} after ${durationMs} ms`);
+  }
+  return 0;
+}
+
+/** Has the watch of the database take a snapshot. @returns null when no watch runs */
+async function askForSnapshot(
+  invocation: Invocation,
+  { name, path, paths }: AttachTarget,
+  store: ObjectStore,
+): Promise<SnapshotResult | null> {
+  const { env, signal } = invocation;
+  const shown = new SnapshotDisplay(invocation, name);
+  const asker = {
+    env,
+    signal,
+    onProgress: ({ phase, doneBytes, totalBytes }: WorkProgress) => shown[phase](doneBytes, totalBytes),
+  };
+  const request = { verb: "snapshot", path, destination: store.location } as const;
+  try {
+    const asked = await askWatchOrNull(paths.folder, request, asker, runtimeFolders(invocation));
+    return asked as SnapshotResult | null;
+  } finally {
+    shown.end();
+  }
+}
 
 /** Takes a snapshot in this process, and shows its progress. */
 async function takeSnapshot(
@@ -80,29 +104,51 @@ async function takeSnapshot(
   inner: ObjectStore,
 ): Promise<SnapshotResult> {
   const { env, version, signal } = invocation;
-  const { name } = target;
-  const display = progressOf(invocation);
-  const workOf = (label: string, unit: "read" | "sent") =>
-    new RepeatedProgress(display, { verb: "snapshot", database: name, label, unit });
-  const reading = workOf(`reading ${name}`, "read");
-  const uploading = workOf(`uploading ${name}`, "sent");
+  const shown = new SnapshotDisplay(invocation, target.name);
   let [sentBytes, totalBytes] = [0, 0];
   const onSent = (byteCount: number): void => {
     sentBytes = Math.min(totalBytes, sentBytes + byteCount);
-    uploading.update({ doneBytes: sentBytes, totalBytes });
+    shown.uploading(sentBytes, totalBytes);
   };
   const onPhase = (phase: SnapshotPhase): void => {
-    if (phase.kind === "reading") return reading.update(phase);
-    reading.end();
+    if (phase.kind === "reading") return shown.reading(phase.doneBytes, phase.totalBytes);
     [sentBytes, totalBytes] = [0, phase.totalBytes];
-    uploading.update({ doneBytes: 0, totalBytes });
+    shown.uploading(0, totalBytes);
   };
   const store = meteredStore(inner, { onSent });
   try {
     return await snapshotOnce(target, { store, env, version, anchors: new Semaphore(1), onPhase }, signal);
   } finally {
-    reading.end();
-    uploading.end();
+    shown.end();
+  }
+}
+
+/** Shows the progress of a snapshot: first of the reading of the database, then of the upload. */
+class SnapshotDisplay {
+  readonly #reading: RepeatedProgress;
+  readonly #uploading: RepeatedProgress;
+
+  constructor(invocation: Invocation, name: string) {
+    const display = progressOf(invocation);
+    const workOf = (label: string, unit: "read" | "sent") =>
+      new RepeatedProgress(display, { verb: "snapshot", database: name, label, unit });
+    this.#reading = workOf(`reading ${name}`, "read");
+    this.#uploading = workOf(`uploading ${name}`, "sent");
+  }
+
+  reading(doneBytes: number, totalBytes: number | null): void {
+    this.#uploading.end();
+    this.#reading.update({ doneBytes, totalBytes });
+  }
+
+  uploading(doneBytes: number, totalBytes: number | null): void {
+    this.#reading.end();
+    this.#uploading.update({ doneBytes, totalBytes });
+  }
+
+  end(): void {
+    this.#reading.end();
+    this.#uploading.end();
   }
 }
 

@@ -15,6 +15,7 @@ import type { Conditions } from "./conditions.ts";
 import type { OwnWriters } from "./own-writers.ts";
 import type { Pushing } from "./pushing.ts";
 import type { Validation, WatchEvent } from "./watch-events.ts";
+import type { WorkMeter } from "./work-meter.ts";
 
 /** Verifies the stored objects of the database with this name, in its own store. */
 export type Validate = (name: string, signal: AbortSignal, store: ObjectStore) => Promise<Validation>;
@@ -48,7 +49,11 @@ export interface SharedContext {
   /** Aborts when the watch is to end: nothing new begins then. */
   readonly stopping: AbortSignal;
   readonly emit: (event: WatchEvent) => void;
-  /** Reports the bytes of the image of a database that were read for an anchor so far, of all. */
+  /** Counts the work on single databases for requests. */
+  readonly meter: WorkMeter;
+  /**
+   * Reports the bytes of the image of a database that were read for an anchor or a snapshot so far, of all.
+   */
   readonly onImage?: ((database: string, doneBytes: number, totalBytes: number) => void) | undefined;
   /**
    * Finds another process that replicates another file to the name of a database. Absent: none is searched.

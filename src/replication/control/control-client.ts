@@ -7,6 +7,7 @@ import { isProcessStopped } from "../../database/files/file-users.ts";
 import type { Env } from "../../env.ts";
 import { asWalrustError, WalrustError } from "../../errors.ts";
 import { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
+import type { OnWorkProgress } from "../context/work-meter.ts";
 import {
   announcedSocketOrNull,
   announcedSockets,
@@ -14,7 +15,12 @@ import {
   announcementsByPath,
   pidOfSocket,
 } from "./announcements.ts";
-import { type ControlRequest, parseAnswer, type WatchRequest } from "./control-request.ts";
+import {
+  type ControlRequest,
+  parseAnswer,
+  parseProgressOrNull,
+  type WatchRequest,
+} from "./control-request.ts";
 import { silentError } from "./silent-watch.ts";
 
 /** A watch that takes longer to acknowledge a request hangs. */
@@ -32,6 +38,8 @@ export interface Asker {
   /** A watch that has not acknowledged the request by then hangs; 10 s if absent. */
   readonly acknowledgeLimitMs?: number;
 }
+  /** Receives the progress of a request about one database; a watch of an earlier version reports none. */
+  readonly onProgress?: OnWorkProgress;
 
 /**
  * Asks the watch that has the database with this state folder, or else the watch that has the request's path.
@@ -154,7 +162,8 @@ async function askOrNull(
   request: ControlRequest | WatchRequest,
   asker: Asker | undefined,
 ): Promise<unknown | null> {
-  const text = await exchange(path, `${JSON.stringify(request)}\n`, asker);
+  const asked = asker?.onProgress === undefined ? request : { ...request, progress: true };
+  const text = await exchange(path, `${JSON.stringify(asked)}\n`, asker);
   if (text === null) return null;
   const answer = parseAnswer(text);
   if (answer.ok) return answer.result;
@@ -164,10 +173,38 @@ async function askOrNull(
 }
 
 /** Sends text and reads until the other side closes; null when nobody listens. */
+/** The lines of one answer. Lines of progress are handed on as they come. */
+class AnswerLines {
+  readonly #decoder = new TextDecoder();
+  readonly #onProgress: Asker["onProgress"];
+  /** Complete lines without those of progress. */
+  #kept = "";
+  #line = "";
+
+  constructor(onProgress: Asker["onProgress"]) {
+    this.#onProgress = onProgress;
+  }
+
+  /** All text but that of progress. */
+  get rest(): string {
+    return this.#kept + this.#line;
+  }
+
+  push(bytes: Uint8Array): void {
+    const [first = "", ...more] = this.#decoder.decode(bytes, { stream: true }).split("\n");
+    this.#line += first;
+    for (const next of more) {
+      const progress = this.#onProgress === undefined ? null : parseProgressOrNull(this.#line);
+      if (progress === null) this.#kept += `${this.#line}\n`;
+      else this.#onProgress?.(progress);
+      this.#line = next;
+    }
+  }
+}
+
 async function exchange(path: string, text: string, asker: Asker | undefined): Promise<string | null> {
   const { promise, resolve, reject } = Promise.withResolvers<string | null>();
-  const decoder = new TextDecoder();
-  const chunks: string[] = [];
+  const lines = new AnswerLines(asker?.onProgress);
   const acknowledged = new AbortController();
   const answered = new AbortController();
   let socket: Socket;
@@ -180,10 +217,10 @@ async function exchange(path: string, text: string, asker: Asker | undefined): P
         },
         data: (_, bytes) => {
           acknowledged.abort();
-          chunks.push(decoder.decode(bytes, { stream: true }));
+          lines.push(bytes);
         },
-        close: () => resolve(chunks.join("")),
-        error: () => resolve(chunks.join("")),
+        close: () => resolve(lines.rest),
+        error: () => resolve(lines.rest),
         connectError: () => resolve(null),
       },
     });

@@ -3,11 +3,13 @@
  * the answer.
  *
  * The client sends one JSON document and a newline. The server acknowledges the request at once with the line
- * `{"ok":true,"accepted":true}`, then answers with one JSON document and a newline, and closes. A client that
- * receives no acknowledgement knows that the process hangs, and reports its id, which is part of the socket's
- * name (`walrust-PID-….sock`).
+ * `{"ok":true,"accepted":true}`, then answers with one JSON document and a newline, and closes. If the
+ * request asks for progress, lines `{"ok":true,"progress":{…}}` come in between; a watch of an earlier
+ * version sends none. A client that receives no acknowledgement knows that the process hangs, and reports its
+ * id, which is part of the socket's name (`walrust-PID-….sock`).
  */
 import { WalrustError } from "../../errors.ts";
+import type { WorkProgress } from "../context/work-meter.ts";
 import type { GivenUpkeep } from "../upkeep/maintenance.ts";
 
 const VERBS = ["snapshot", "compact", "checksum"] as const;
@@ -30,6 +32,8 @@ export interface ControlRequest {
   readonly given?: GivenUpkeep;
   /** For compact: whether to write and delete. */
   readonly force?: boolean;
+  /** For snapshot and compact: whether the caller shows progress. */
+  readonly progress?: boolean;
 }
 
 /** A request about the whole watch. */
@@ -52,6 +56,19 @@ export function isWatchRequest(request: ControlRequest | WatchRequest): request 
 export type ControlAnswer =
   | { readonly ok: true; readonly result: unknown }
   | { readonly ok: false; readonly code: string; readonly message: string; readonly hint: string | null };
+
+/** The progress of a request, as a line before the answer. */
+export interface ProgressLine {
+  readonly ok: true;
+  readonly progress: WorkProgress;
+}
+
+const PROGRESS_START = '{"ok":true,"progress":';
+
+/** Parses a line that reports progress; null: it is another line. @throws SyntaxError */
+export function parseProgressOrNull(line: string): WorkProgress | null {
+  return line.startsWith(PROGRESS_START) ? (JSON.parse(line) as ProgressLine).progress : null;
+}
 
 /** Parses a request. @throws WalrustError code "usage" when the verb is unknown; SyntaxError */
 export function parseRequest(text: string): ControlRequest | WatchRequest {

@@ -11,12 +11,14 @@ import { asWalrustError, WalrustError } from "../../errors.ts";
 import { parentsDistrustOrNull } from "../../local/folder-trust.ts";
 import type { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import { realParent } from "../../local/places.ts";
+import type { OnWorkProgress, WorkProgress } from "../context/work-meter.ts";
 import { type AnnouncedDatabase, Announcements, socketName, sweepAnnouncements } from "./announcements.ts";
 import {
   ACCEPTED,
   type ControlAnswer,
   type ControlRequest,
   isWatchRequest,
+  type ProgressLine,
   parseRequest,
   type WatchRequest,
 } from "./control-request.ts";
@@ -26,7 +28,7 @@ const SOCKET_PATH_MAX = 100;
 const REQUEST_SIZE_MAX = 64 * 1024;
 const TAG_LENGTH = 8;
 
-type Handle = (request: ControlRequest | WatchRequest) => Promise<unknown>;
+type Handle = (request: ControlRequest | WatchRequest, onProgress: OnWorkProgress) => Promise<unknown>;
 
 /** A socket that answers until it is closed. */
 export interface ControlServer {
@@ -41,17 +43,17 @@ export interface ControlServer {
 /**
  * Serves requests on a new socket in the runtime folder, or in a temporary folder where that path is too
  * long.
- * @param handleDatabase answers requests about one database
+ * @param handleDatabase answers requests about one database, and reports how far its work is
  * @param handleWatch answers requests about the whole watch
  * @throws WalrustError code "database" when there is no folder that is ours alone
  */
 export function serveControl(
   folders: RuntimeFolders,
-  handleDatabase: (request: ControlRequest) => Promise<unknown>,
+  handleDatabase: (request: ControlRequest, onProgress: OnWorkProgress) => Promise<unknown>,
   handleWatch: (request: WatchRequest) => Promise<unknown> = refuse,
 ): ControlServer {
-  const handle: Handle = (request) =>
-    isWatchRequest(request) ? handleWatch(request) : handleDatabase(request);
+  const handle: Handle = (request, onProgress) =>
+    isWatchRequest(request) ? handleWatch(request) : handleDatabase(request, onProgress);
   const runtimeFolder = folders.ownOrNull();
   const { path, ownFolder } = placeSocket(runtimeFolder);
   if (runtimeFolder !== null) sweepAnnouncements(runtimeFolder);
@@ -113,17 +115,28 @@ function receive(socket: Socket<Exchange>, bytes: Uint8Array, handle: Handle): v
   if (end < 0) return;
   data.isAnswering = true;
   const acknowledge = (): void => send(socket, ACCEPTED);
-  void answer(data.text.slice(0, end), handle, acknowledge).then((answered) => {
+  const onProgress = (progress: WorkProgress): void => {
+    // A client that does not read gets no more lines than the socket takes.
+    if (data.unsent.length === 0 && !data.isAnswered)
+      send(socket, { ok: true, progress } satisfies ProgressLine);
+  };
+  void answer(data.text.slice(0, end), handle, acknowledge, onProgress).then((answered) => {
     data.isAnswered = true;
     send(socket, answered);
   });
 }
 
-async function answer(text: string, handle: Handle, acknowledge: () => void): Promise<ControlAnswer> {
+async function answer(
+  text: string,
+  handle: Handle,
+  acknowledge: () => void,
+  onProgress: OnWorkProgress,
+): Promise<ControlAnswer> {
   try {
     const request = parseRequest(text);
     acknowledge();
-    return { ok: true, result: await handle(request) };
+    const isShown = "progress" in request && request.progress === true;
+    return { ok: true, result: await handle(request, isShown ? onProgress : () => {}) };
   } catch (error) {
     const { code, message, hint } = asWalrustError(error);
     return { ok: false, code, message, hint: hint ?? null };

@@ -14,6 +14,7 @@ import type { WalPoller, WholeCapture } from "../capture/wal-poller.ts";
 import type { ClosingSignal } from "../context/closing-signal.ts";
 import type { SnapshotResult } from "../upkeep/snapshot-once.ts";
 import type { TakenSnapshot } from "../upkeep/snapshots.ts";
+import type { SnapshotProgress } from "./request-progress.ts";
 import { type Obstacle, RequestWait } from "./request-wait.ts";
 
 const POLL_INTERVAL_MS = 20;
@@ -67,10 +68,14 @@ export interface RequestedDatabase {
 
 /**
  * Takes a snapshot as soon as possible. @returns what is in the bucket then
+ * @param progress learns of a snapshot that waits for its upload
  * @throws WalrustError when replication stops or the watch ends before, and the failure that keeps it from
  * being done
  */
-export async function answerSnapshot(database: RequestedDatabase): Promise<SnapshotResult> {
+export async function answerSnapshot(
+  database: RequestedDatabase,
+  progress?: Pick<SnapshotProgress, "waitsForUpload">,
+): Promise<SnapshotResult> {
   const askedMs = database.context.env.monotonicMs();
   const wait = new RequestWait();
   database.requestSnapshot();
@@ -78,6 +83,7 @@ export async function answerSnapshot(database: RequestedDatabase): Promise<Snaps
     const { taken } = facts;
     const result = taken !== null && taken.atMs >= askedMs ? taken.result : null;
     if (result !== null && isSnapshotSent(facts, result)) return result;
+    if (result !== null) progress?.waitsForUpload(result);
     const failure = failureOrNull(wait, facts, result !== null, database);
     if (failure !== null) throw unfinishedError(database.target, result, failure);
     return null;

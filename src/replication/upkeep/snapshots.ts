@@ -146,7 +146,11 @@ export class Snapshots {
         const waiting = pendingSnapshot(live);
         const isEnough = !isOfNow || waiting?.maxTxid === live.state?.txid;
         const known = isEnough ? waiting : undefined;
-        const file = known ?? (await snapshotImage(live, frozen.index, env, signal, between));
+        const betweenSlices = (doneBytes: number, totalBytes: number): Promise<void> => {
+          this.context.onImage?.(this.name, doneBytes, totalBytes);
+          return between();
+        };
+        const file = known ?? (await snapshotImage(live, frozen.index, env, signal, betweenSlices));
         this.#schedule.taken(env.monotonicMs());
         this.#taken = { atMs: startedMs, result: snapshotResult(live, file, this.context.store) };
         if ((live.state?.txid ?? 0) > file.maxTxid) this.#schedule.captured(env.monotonicMs(), 1);

@@ -9,13 +9,16 @@ import type { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import { Trouble } from "../../storage/contract/trouble.ts";
 import type { SharedContext } from "../context/watch-context.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
+import type { OnWorkProgress, WorkListener } from "../context/work-meter.ts";
 import type { AnnouncedDatabase } from "../control/announcements.ts";
 import type { ControlRequest, WatchRequest } from "../control/control-request.ts";
 import { type ControlServer, serveControl } from "../control/control-server.ts";
+import { atIntervals, SnapshotProgress, UpkeepProgress } from "../requests/request-progress.ts";
 import { answerChecksum, answerSnapshot } from "../requests/requests.ts";
 import type { SyncedDatabase } from "../requests/sync-request.ts";
 import type { Fleet } from "./fleet.ts";
 import type { WatchReport } from "./watch-report.ts";
+import type { Watcher } from "./watcher.ts";
 
 /** The time of a sync whose request gives none. */
 const SYNC_MS = 30_000;
@@ -59,7 +62,7 @@ export class WatchControl {
     try {
       this.#server = serveControl(
         this.folders,
-        (request) => this.#answer(request),
+        (request, onProgress) => this.#answer(request, onProgress),
         (request) => this.#answerWhole(request),
       );
       this.#trouble.recovered();
@@ -146,7 +149,7 @@ export class WatchControl {
     });
   }
 
-  async #answer(request: ControlRequest): Promise<unknown> {
+  async #answer(request: ControlRequest, onProgress: OnWorkProgress): Promise<unknown> {
     const { verb, path, name, destination, given, force } = request;
     const watcher = this.fleet.findOrNull(path, name);
     if (watcher === null) throw new WalrustError("database", `${path ?? name} is not watched`);
@@ -160,8 +163,23 @@ export class WatchControl {
         },
       );
     }
-    if (verb === "snapshot") return answerSnapshot(watcher);
     if (verb === "checksum") return answerChecksum(watcher);
-    return watcher.keepUp(given ?? { compaction: {}, retention: {} }, force === true);
+    const report = atIntervals(onProgress, this.context.env);
+    if (verb === "snapshot") {
+      const progress = new SnapshotProgress(this.context.store.layout, report);
+      return this.#metered(watcher, progress, () => answerSnapshot(watcher, progress));
+    }
+    const upkeep = given ?? { compaction: {}, retention: {} };
+    return this.#metered(watcher, new UpkeepProgress(report), () => watcher.keepUp(upkeep, force === true));
+  }
+
+  /** Runs a work on one database while a listener counts its bytes. */
+  async #metered<T>({ target }: Watcher, listener: WorkListener, work: () => Promise<T>): Promise<T> {
+    const end = this.context.meter.listen(target.name, listener);
+    try {
+      return await work();
+    } finally {
+      end();
+    }
   }
 }

@@ -22,6 +22,7 @@ import { OwnWriters } from "../context/own-writers.ts";
 import type { SharedContext, UploadGate, Validate } from "../context/watch-context.ts";
 import type { WatchEvent } from "../context/watch-events.ts";
 import type { WatchTarget } from "../context/watch-target.ts";
+import { WorkMeter } from "../context/work-meter.ts";
 import type { PushReplicas } from "../push/push-replicas.ts";
 import { catchUp, type LaggingDatabase } from "../requests/catch-up.ts";
 import type { SyncedDatabase } from "../requests/sync-request.ts";
@@ -126,7 +127,9 @@ export async function watch(
   input: WatchInput,
   signal: AbortSignal,
 ): Promise<WatchResult> {
-  const { onStart, store, config, env, version, storeConditions, push } = input;
+  const { onStart, config, env, version, storeConditions, push } = input;
+  const meter = new WorkMeter();
+  const store = meter.metered(input.store);
   const head = (until: AbortSignal) => store.head(ALIVE_KEY, { signal: until, isSingleAttempt: true });
   const emit = (event: WatchEvent): void => {
     const watcher = event.event === "watching" ? fleet.findOrNull(undefined, event.database) : null;
@@ -146,7 +149,11 @@ export async function watch(
     version,
     validate: input.validate,
     emit,
-    onImage: input.onImage,
+    meter,
+    onImage: (name, doneBytes, totalBytes) => {
+      meter.image(name, doneBytes, totalBytes);
+      input.onImage?.(name, doneBytes, totalBytes);
+    },
     puts: input.puts,
     push,
     storeConditions,

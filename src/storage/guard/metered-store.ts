@@ -8,9 +8,9 @@ import type { ObjectStore, PutOptions } from "../contract/store.ts";
 /** Receives the bytes that passed. */
 export interface StoreMeter {
   /** Bytes of an object that were read. */
-  readonly onRead?: (byteCount: number) => void;
+  readonly onRead?: (byteCount: number, key: string) => void;
   /** Bytes of an object that the store has taken. */
-  readonly onSent?: (byteCount: number) => void;
+  readonly onSent?: (byteCount: number, key: string) => void;
 }
 
 /** The store, with its bytes counted. */
@@ -23,11 +23,20 @@ export function meteredStore(inner: ObjectStore, { onRead, onSent }: StoreMeter)
       return inner.capabilities;
     },
     put(key, body, options: PutOptions = {}) {
-      return inner.put(key, body, { ...options, onSent: onSent ?? options.onSent });
+      if (onSent === undefined) return inner.put(key, body, options);
+      const onBoth = (byteCount: number): void => {
+        onSent(byteCount, key);
+        options.onSent?.(byteCount);
+      };
+      return inner.put(key, body, { ...options, onSent: onBoth });
     },
     async get(key, options) {
       const body = await inner.get(key, options);
-      return objectBody(body, counted(body.chunks, onRead));
+      if (onRead === undefined) return body;
+      return objectBody(
+        body,
+        counted(body.chunks, (byteCount) => onRead(byteCount, key)),
+      );
     },
     head: (key, options) => inner.head(key, options),
     list: (prefix, options) => inner.list(prefix, options),
@@ -46,7 +55,7 @@ export function meteredStore(inner: ObjectStore, { onRead, onSent }: StoreMeter)
 
 async function* counted(
   chunks: AsyncIterable<Uint8Array>,
-  onRead: (byteCount: number) => void = () => {},
+  onRead: (byteCount: number) => void,
 ): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
     onRead(chunk.length);

@@ -168,3 +168,75 @@ test("a client that is aborted returns at once, and the watch completes the requ
   expect(await askWatchOrNull(folder, SNAPSHOT)).toBe(2);
   server.close();
 });
+
+const READ_HALF = { phase: "reading", doneBytes: 1, totalBytes: 2 } as const;
+
+test("progress goes as lines before the answer to a client that asks for it, and to no other", async () => {
+  const server = serveControl(RuntimeFolders.standard(), async (_, onProgress) => {
+    onProgress(READ_HALF);
+    return "done";
+  });
+  const [accepted, answer] = [
+    { ok: true, accepted: true },
+    { ok: true, result: "done" },
+  ];
+  const line = { ok: true, progress: READ_HALF };
+  expect(await linesOf(server.path, { ...SNAPSHOT, progress: true })).toEqual([accepted, line, answer]);
+  expect(await linesOf(server.path, SNAPSHOT)).toEqual([accepted, answer]);
+  server.close();
+});
+
+test.each([
+  ["in one piece", [`${JSON.stringify({ ok: true, progress: READ_HALF })}\n`]],
+  ["cut anywhere", [...`${JSON.stringify({ ok: true, progress: READ_HALF })}\n`]],
+  ["of an earlier version, which sends none", []],
+])("the client takes the progress of a watch, %s, and its answer", async (_, pieces) => {
+  const { folder, server } = await serveRaw("walrust-77-0b.sock", async (socket) => {
+    const write = (text: string): Promise<void> => new Promise((done) => socket.write(text, () => done()));
+    await write('{"ok":true,"accepted":true}\n');
+    for (const piece of pieces) await write(piece);
+    socket.end('{"ok":true,"result":"done"}\n');
+  });
+  const heard: unknown[] = [];
+  const asker = { env: STILL, signal: new AbortController().signal };
+  const onProgress = (progress: unknown): void => void heard.push(progress);
+  expect(await askWatchOrNull(folder, SNAPSHOT, { ...asker, onProgress })).toBe("done");
+  expect(heard).toEqual(pieces.length === 0 ? [] : [READ_HALF]);
+  server.close();
+});
+
+test("a watch that ends after some progress has given no answer", async () => {
+  const { folder, server } = await serveRaw("walrust-77-0c.sock", (socket) => {
+    socket.end(`{"ok":true,"accepted":true}\n${JSON.stringify({ ok: true, progress: READ_HALF })}\n`);
+  });
+  const asker = { env: STILL, signal: new AbortController().signal, onProgress: () => {} };
+  const error = await failureOf(askWatchOrNull(folder, SNAPSHOT, asker));
+  expect([error.code, error.message]).toEqual(["internal", "The running watch ended before it answered"]);
+  server.close();
+});
+
+test("a client that reads nothing costs the watch one line", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let lineCount = 0;
+  const server = serveControl(RuntimeFolders.standard(), async (_, onProgress) => {
+    // The buffers of a socket hold some hundred KB.
+    for (lineCount = 0; lineCount < 100_000; lineCount++) onProgress(READ_HALF);
+    resolve();
+    return "done";
+  });
+  const socket = connect(server.path);
+  socket.pause();
+  socket.write(`${JSON.stringify({ ...SNAPSHOT, progress: true })}\n`);
+  await promise;
+  let text = "";
+  const ended = new Promise((done) => socket.on("close", done));
+  socket.on("data", (data) => {
+    text += data.toString();
+  });
+  socket.resume();
+  await ended;
+  const lines = text.trimEnd().split("\n");
+  expect(JSON.parse(lines.at(-1)!)).toEqual({ ok: true, result: "done" });
+  expect(lines.length).toBeLessThan(50_000);
+  server.close();
+});
