@@ -11,6 +11,7 @@
  */
 import { existsSync, lstatSync, readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
+import { randomTag } from "../../env.ts";
 import { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import { ownUid, readOwnOrNull, replaceOwn } from "../../local/own-file.ts";
 
@@ -34,9 +35,24 @@ export interface AnnouncedDatabase {
   readonly path?: string;
 }
 
-/** The name of a new socket. @param tag random hex digits */
-export function socketName(pid: number, tag: string): string {
-  return `walrust-${pid}-${tag}.sock`;
+/**
+ * Identifies this process beside its id: processes of other containers, which may share the runtime folder,
+ * often have the same id.
+ */
+const PROCESS_TAG = randomTag().slice(0, 8);
+
+/** The name of a new socket of this process. @param tag random hex digits */
+export function socketName(tag: string): string {
+  return `${ownSocketStart()}${tag}.sock`;
+}
+
+/** Whether this process listens, or has listened, on a socket. */
+export function isOwnProcessSocket(path: string): boolean {
+  return basename(path).startsWith(ownSocketStart());
+}
+
+function ownSocketStart(): string {
+  return `walrust-${process.pid}-${PROCESS_TAG}`;
 }
 
 /** The id of the process that listens on a socket. */

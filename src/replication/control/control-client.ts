@@ -13,6 +13,7 @@ import {
   announcedSockets,
   announcementsByName,
   announcementsByPath,
+  isOwnProcessSocket,
   pidOfSocket,
 } from "./announcements.ts";
 import {
@@ -37,9 +38,9 @@ export interface Asker {
   readonly answerLimitMs?: number;
   /** A watch that has not acknowledged the request by then hangs; 10 s if absent. */
   readonly acknowledgeLimitMs?: number;
-}
   /** Receives the progress of a request about one database; a watch of an earlier version reports none. */
   readonly onProgress?: OnWorkProgress;
+}
 
 /**
  * Asks the watch that has the database with this state folder, or else the watch that has the request's path.
@@ -108,7 +109,7 @@ export async function askWatchesOfName(
 ): Promise<WatchAnswer[]> {
   const found = announcementsByName(destination, name, folders).map(announcedSocketOrNull);
   const sockets = new Set(found.filter((socket) => socket !== null));
-  const others = [...sockets].filter((socket) => pidOfSocket(socket) !== process.pid);
+  const others = [...sockets].filter((socket) => !isOwnProcessSocket(socket));
   return others.length === 0 ? [] : await askSockets(others, request, asker);
 }
 
@@ -172,7 +173,6 @@ async function askOrNull(
   });
 }
 
-/** Sends text and reads until the other side closes; null when nobody listens. */
 /** The lines of one answer. Lines of progress are handed on as they come. */
 class AnswerLines {
   readonly #decoder = new TextDecoder();
@@ -202,6 +202,7 @@ class AnswerLines {
   }
 }
 
+/** Sends text and reads until the other side closes; null when nobody listens. */
 async function exchange(path: string, text: string, asker: Asker | undefined): Promise<string | null> {
   const { promise, resolve, reject } = Promise.withResolvers<string | null>();
   const lines = new AnswerLines(asker?.onProgress);

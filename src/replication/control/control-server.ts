@@ -26,7 +26,8 @@ import {
 /** The address of a Unix socket has room for 108 bytes with its end. */
 const SOCKET_PATH_MAX = 100;
 const REQUEST_SIZE_MAX = 64 * 1024;
-const TAG_LENGTH = 8;
+/** With the tag of the process, this many digits distinguish the sockets of all processes. */
+const TAG_LENGTH = 4;
 
 type Handle = (request: ControlRequest | WatchRequest, onProgress: OnWorkProgress) => Promise<unknown>;
 
@@ -159,7 +160,7 @@ function sendRest(socket: Socket<Exchange>): void {
 
 /** Chooses the path of a new socket. @throws WalrustError code "database" when no folder is ours alone */
 function placeSocket(folder: string | null): { path: string; ownFolder: string | null } {
-  const fileName = socketName(process.pid, randomTag().slice(0, TAG_LENGTH));
+  const fileName = socketName(randomTag().slice(0, TAG_LENGTH));
   const wanted = join(folder ?? "", fileName);
   const isShort = new TextEncoder().encode(wanted).length <= SOCKET_PATH_MAX;
   if (folder !== null && isShort) return { path: wanted, ownFolder: null };

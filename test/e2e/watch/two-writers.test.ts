@@ -85,6 +85,21 @@ test("watch and snapshot refuse a name that a watch has for another file, until 
   expect(await second.stop()).toBe(0);
 });
 
+const NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+const canUnshare = Bun.which("unshare") !== null && Bun.spawnSync([...NAMESPACE, "true"]).success;
+
+test.skipIf(!canUnshare)("two containers with one runtime folder: both watches are process 1", async () => {
+  const destination = await newDestination("file");
+  const [one, two] = ["one", "two"].map((name) => join(tempFolder(name), "app.db")) as [string, string];
+  for (const path of [one, two]) commit(path, "before");
+  const first = await WatchProcess.start([one, ...destination.words, ...FLAGS], { by: NAMESPACE });
+  await first.waitForTxid(1);
+  const refused = await WatchProcess.start([two, ...destination.words, ...FLAGS], { by: NAMESPACE });
+  expect([await refused.exit(), refused.uploads()]).toEqual([3, []]);
+  expect(refused.stderr).toContain(`as app: the watch with pid 1 replicates ${one} there`);
+  await first.kill();
+});
+
 test("watch goes on without the database whose name is taken, and takes it over later", async () => {
   const destination = await newDestination("file");
   const [one, two, three] = ["one/app", "two/app", "three/free"].map((name) => {

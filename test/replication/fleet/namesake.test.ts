@@ -5,6 +5,7 @@ import { createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { SILENT_LOG, systemEnv } from "../../../src/env.ts";
 import { Announcements } from "../../../src/replication/control/announcements.ts";
+import { serveControl } from "../../../src/replication/control/control-server.ts";
 import { type NamesakeSearch, namesakeOrNull } from "../../../src/replication/watch/namesake.ts";
 import { answerOf, reportedOf, watchStatusOf } from "../../commands/status/status-samples.ts";
 import { runtimeFoldersIn } from "../../support/runtime-folders.ts";
@@ -16,13 +17,13 @@ const LOCATION = "s3://memory";
 const OTHER_PID = 4_194_305;
 
 /** A watch of another process that has announced `app` for its file, and answers as the test chooses. */
-async function otherWatch(answerText: string | null) {
+async function otherWatch(answerText: string | null, pid = OTHER_PID) {
   const parent = tempFolder("namesake");
   const folder = join(parent, "walrust");
   mkdirSync(folder, { mode: 0o700 });
   const folders = runtimeFoldersIn(parent);
   folders.present = () => [folder];
-  const socketPath = join(folder, `walrust-${OTHER_PID}-0a.sock`);
+  const socketPath = join(folder, `walrust-${pid}-0a.sock`);
   const server = createServer((socket) => {
     socket.on("error", () => {});
     socket.on("data", () => {
@@ -65,6 +66,24 @@ test("namesakeOrNull finds a watch of another file, and none of another name or 
   expect(await namesakeOrNull({ name: "other", path: "/srv/mine.db" }, search, never)).toBeNull();
   const elsewhere = { ...search, location: "s3://elsewhere" };
   expect(await namesakeOrNull({ name: "app", path: "/srv/mine.db" }, elsewhere, never)).toBeNull();
+  end(server);
+});
+
+// In a container, a watch is process 1 or close to it, and containers may share the runtime folder.
+test("namesakeOrNull finds a watch of another container whose process has the id of ours", async () => {
+  const { server, folders, path } = await otherWatch(statusText("app", import.meta.path), process.pid);
+  const found = await namesakeOrNull({ name: "app", path: "/srv/mine.db" }, searchIn(folders), never);
+  expect(found?.message).toEndWith(`the watch with pid ${process.pid} replicates ${path} there`);
+  end(server);
+});
+
+test("namesakeOrNull does not ask a watch of this process", async () => {
+  const { server, folders } = await otherWatch(null);
+  const own = serveControl(folders, async () => null);
+  const stateFolder = tempFolder("own");
+  own.announce({ stateFolder, destination: LOCATION, name: "app", path: import.meta.path });
+  expect(await namesakeOrNull({ name: "app", path: "/srv/mine.db" }, searchIn(folders), never)).toBeNull();
+  own.close();
   end(server);
 });
 
