@@ -3,24 +3,13 @@
  */
 import type { WalrustError } from "../../errors.ts";
 import { defaultHint } from "../shared/default-hints.ts";
+import type { CheckDocument } from "../shared/documents.ts";
 
 /** The part of the surroundings that a check is about. */
-export type CheckArea = "destination" | "database" | "machine" | "watch";
+export type CheckArea = CheckDocument["area"];
 
 /** The result of one check. */
-export interface Check {
-  readonly area: CheckArea;
-  /** The stable name of the check. */
-  readonly check: string;
-  /** The URL of the destination or the path of the database; null for the machine and the watch. */
-  readonly subject: string | null;
-  readonly status: "ok" | "warning" | "failure";
-  readonly message: string;
-  /** The remedy, as a sentence to the user. */
-  readonly hint: string | null;
-  /** The exit code that a failure stands for; 0 otherwise. */
-  readonly exit: number;
-}
+export type Check = CheckDocument;
 
 /** Collects the checks of one subject. */
 export class Checks {

@@ -9,6 +9,7 @@ import { diskRoomOf, isReserveTouched } from "../../local/folders/disk-room.ts";
 import { countOf, formatBytes } from "../shared/output.ts";
 import { openFilesLimitOrNull, openFilesNeeded } from "../watch/open-files.ts";
 import { Checks } from "./check.ts";
+import { type InotifyUse, inotifyUse } from "./inotify-use.ts";
 
 /** inotify watches for each database: its -wal, and its folder. */
 const WATCHES_PER_DATABASE = 2;
@@ -21,24 +22,31 @@ export interface MachineFacts {
   /** The process that this limit is of. */
   readonly process: string;
   readonly inotifyWatchesMax: number | null;
+  readonly inotifyInstancesMax: number | null;
+  readonly inotify: InotifyUse;
   readonly hasOfdLocks: boolean;
   readonly tempFolder: string;
 }
 
 /**
- * The facts of this machine. @param watchPid a running watch, whose limits count; null: those of this process
+ * The facts of this machine.
+ * @param watchPid a running watch, whose limits count; null: those of this process
+ * @param procFolder the mount of proc(5)
  */
 export function machineFacts(
   databaseCount: number,
   uploadCount: number,
   watchPid: number | null,
+  procFolder = "/proc",
 ): MachineFacts {
   return {
     databaseCount,
     uploadCount,
     openFilesMax: watchPid === null ? openFilesLimitOrNull() : openFilesLimitOrNull(watchPid),
     process: watchPid === null ? "this process" : `the watch with pid ${watchPid}`,
-    inotifyWatchesMax: numberInOrNull("/proc/sys/fs/inotify/max_user_watches"),
+    inotifyWatchesMax: numberInOrNull(`${procFolder}/sys/fs/inotify/max_user_watches`),
+    inotifyInstancesMax: numberInOrNull(`${procFolder}/sys/fs/inotify/max_user_instances`),
+    inotify: inotifyUse(watchPid, procFolder),
     hasOfdLocks: ofdLocksSupported(),
     tempFolder: tmpdir(),
   };
@@ -46,7 +54,7 @@ export function machineFacts(
 
 /** Checks the limits. */
 export function checkMachine(facts: MachineFacts): Checks {
-  const { databaseCount, uploadCount, openFilesMax, inotifyWatchesMax, hasOfdLocks, tempFolder } = facts;
+  const { databaseCount, uploadCount, openFilesMax, hasOfdLocks, tempFolder } = facts;
   const checks = new Checks("machine", null);
   const count = countOf(databaseCount, "database");
   const { process: owner } = facts;
@@ -62,16 +70,7 @@ export function checkMachine(facts: MachineFacts): Checks {
       hint,
     );
   }
-  const watches = WATCHES_PER_DATABASE * databaseCount;
-  if (inotifyWatchesMax !== null && inotifyWatchesMax < watches) {
-    const hint = `Set fs.inotify.max_user_watches=${watches * 2}; without watches, databases are polled`;
-    checks.warning(
-      "inotify",
-      `this user may have ${inotifyWatchesMax} inotify watches, ${count} need ${watches}`,
-      hint,
-    );
-  } else
-    checks.ok("inotify", `${inotifyWatchesMax ?? "any number of"} inotify watches, ${count} need ${watches}`);
+  checkInotify(facts, checks);
   if (hasOfdLocks) checks.ok("locks", "the kernel has locks of open file descriptions");
   else {
     const hint = "Use a Linux kernel of 3.15 or later; walrust then sees who else has a database open";
@@ -79,6 +78,29 @@ export function checkMachine(facts: MachineFacts): Checks {
   }
   checkTemp(tempFolder, checks);
   return checks;
+}
+
+/** Checks the limits on inotify, which all processes of the user share. */
+function checkInotify(facts: MachineFacts, checks: Checks): void {
+  const { databaseCount, inotifyWatchesMax, inotifyInstancesMax, inotify } = facts;
+  const { otherWatches, otherInstances, ownInstances } = inotify;
+  const watches = WATCHES_PER_DATABASE * databaseCount;
+  const others = otherWatches === 0 ? "" : `, other programs have ${otherWatches}`;
+  const need = `${countOf(databaseCount, "database")} need ${watches}${others}`;
+  if (inotifyWatchesMax !== null && inotifyWatchesMax < watches + otherWatches) {
+    const enough = 2 * (watches + otherWatches);
+    const hint = `Set fs.inotify.max_user_watches=${enough}; without watches, databases are polled`;
+    checks.warning("inotify", `this user may have ${inotifyWatchesMax} inotify watches, ${need}`, hint);
+  } else checks.ok("inotify", `${inotifyWatchesMax ?? "any number of"} inotify watches, ${need}`);
+  const used = `other programs have ${otherInstances}, a watch needs 1`;
+  if (inotifyInstancesMax !== null && ownInstances === 0 && inotifyInstancesMax <= otherInstances) {
+    const enough = 2 * (otherInstances + 1);
+    const remedy = `Set fs.inotify.max_user_instances=${enough}, and restart a running watch`;
+    const hint = `${remedy}; without an instance, databases are polled`;
+    const message = `this user may have ${inotifyInstancesMax} inotify instances, ${used}`;
+    return checks.warning("inotify-instances", message, hint);
+  }
+  checks.ok("inotify-instances", `${inotifyInstancesMax ?? "any number of"} inotify instances, ${used}`);
 }
 
 function checkTemp(folder: string, checks: Checks): void {
