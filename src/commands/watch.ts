@@ -35,7 +35,7 @@ import { pushPeersOf, pushReplicasOrNull, withPushBucket } from "./push/push-opt
 import type { PrintedWatchEvent, WatchDocument } from "./shared/documents.ts";
 import { NewDatabaseCheck } from "./shared/integrity.ts";
 import { localPlaces, runtimeFolders } from "./shared/local-places.ts";
-import { type MoreStoreOptions, withDestination } from "./shared/open-destination.ts";
+import { type MoreStoreOptions, StoreKeys, withDestination } from "./shared/open-destination.ts";
 import { countOf, printEvent } from "./shared/output.ts";
 import { progressOf } from "./shared/progress-of.ts";
 import type { Invocation, Verb } from "./shared/verb.ts";
@@ -112,8 +112,9 @@ async function run(given: Invocation): Promise<number> {
   const conditions = new Conditions(null, env, (event) => events.emit(event));
   const course = new WatchCourse(options, config.sync.shutdownTimeoutMs, invocation);
   const reachability = new ReachabilityMonitor(env, conditions, true);
-  const parts = { config, places, putLimit, conditions, reachability, events, course, peers };
-  const more = { putLimit, conditions, reachability, ...(options.isOnce ? oncePatience(sources) : {}) };
+  const keys = StoreKeys.ofOrNull(invocation) ?? undefined;
+  const parts = { config, places, putLimit, conditions, reachability, events, course, peers, keys };
+  const more = { putLimit, conditions, reachability, keys, ...(options.isOnce ? oncePatience(sources) : {}) };
   const work = (store: ObjectStore): Promise<number> => watchStore(store, parts, invocation);
   try {
     return await whileSavingMemory(env, () => withDestination(invocation, work, more, words.positionals));
@@ -138,6 +139,7 @@ interface Parts {
   readonly events: Reporter;
   readonly course: WatchCourse;
   readonly peers: readonly PushPeerOptions[];
+  readonly keys: StoreKeys | undefined;
 }
 
 async function watchStore(store: ObjectStore, parts: Parts, invocation: Invocation): Promise<number> {
@@ -164,7 +166,8 @@ async function watchStore(store: ObjectStore, parts: Parts, invocation: Invocati
     targets.map(({ name }) => name),
   );
   events.alsoTo(firstCopies, new NewDatabaseCheck({ env, signal: course.signal }), observers);
-  const reload = new ConfigReload({ config, discovery, targets: watched }, search, observers, invocation);
+  const current = { config, discovery, targets: watched };
+  const reload = new ConfigReload(current, search, observers, parts.keys ?? null, invocation);
   const push = pushReplicasOrNull(peers, store, invocation, (event) => events.emit(event));
   const input: WatchInput = {
     store: meteredStore(store, { onSent: (byteCount) => firstCopies.sent(byteCount) }),

@@ -130,6 +130,19 @@ function exposedSecrets({ shownPath, values, webhooks }: ConfigFile): Warning[] 
 }
 
 /**
+ * The same settings, with the secrets that lie in files of their own as these files are now.
+ * @throws WalrustError code "config" when such a file cannot be used
+ */
+export function rereadSecrets(file: ConfigFile): ConfigFile {
+  const values = new Map<string, FileValue>();
+  for (const [key, value] of file.values) {
+    const { reread } = value;
+    values.set(key, reread === undefined ? value : { ...value, value: reread() });
+  }
+  return { ...file, values };
+}
+
+/**
  * Parses the content of a configuration file.
  * @param path the file; relative paths in it start at its folder
  * @throws WalrustError code "config"

@@ -26,6 +26,8 @@ export interface FileValue extends FilePosition {
   readonly value: unknown;
   /** The secret is written in the file itself, not in a variable or in a file of its own. */
   readonly isPlainSecret?: boolean;
+  /** Reads a secret from its own file again. @throws WalrustError code "config" */
+  readonly reread?: () => unknown;
 }
 
 /** The facts of a file that reading a value needs. */
@@ -104,14 +106,16 @@ export function readSecretFile(
 ): FileValue {
   const pathSpec: OptionSpec = { kind: "text", meaning: spec.meaning, isPath: true, isSecret: true };
   const path = readValue(context, pathSpec, name, raw, at);
-  const read = readTextFile(path.value as string, SECRET_SIZE_MAX);
-  if ("problem" in read) {
-    const hint = `Give the path of a file that holds the secret, absolute or relative to ${context.folder}`;
-    throw configError(context, at, `Cannot use the file that ${name} names: ${read.problem}`, hint);
-  }
-  const place = { name: `${placeText(context, at)}: the file of ${name}`, code: "config" } as const;
-  const value = parseText(spec, withoutLineEnd(read.text), { ...place, context: contextOf(context, at) });
-  return { value, line: path.line, column: path.column };
+  const reread = (): unknown => {
+    const read = readTextFile(path.value as string, SECRET_SIZE_MAX);
+    if ("problem" in read) {
+      const hint = `Give the path of a file that holds the secret, absolute or relative to ${context.folder}`;
+      throw configError(context, at, `Cannot use the file that ${name} names: ${read.problem}`, hint);
+    }
+    const place = { name: `${placeText(context, at)}: the file of ${name}`, code: "config" } as const;
+    return parseText(spec, withoutLineEnd(read.text), { ...place, context: contextOf(context, at) });
+  };
+  return { value: reread(), line: path.line, column: path.column, reread };
 }
 
 /**

@@ -14,7 +14,7 @@ import { Discovery } from "../../discovery/discovery.ts";
 import type { FinderOptions } from "../../discovery/finder.ts";
 import { WalrustError } from "../../errors.ts";
 import type { RunningWatch } from "../../replication/watch/watch-loop.ts";
-import { openDestination } from "../shared/open-destination.ts";
+import { openDestination, type StoreKeys } from "../shared/open-destination.ts";
 import { countOf } from "../shared/output.ts";
 import type { Invocation } from "../shared/verb.ts";
 import { planReload } from "./reload-plan.ts";
@@ -52,6 +52,7 @@ export class ConfigReload {
     first: CurrentConfig,
     readonly search: FinderOptions,
     readonly observers: WatchObservers,
+    readonly keys: StoreKeys | null,
     readonly invocation: Pick<Invocation, "env" | "sources" | "words">,
   ) {
     this.#current = first;
@@ -86,6 +87,7 @@ export class ConfigReload {
     assertNoneUnreadable([...before.keys()], after, discovered.unwatchable);
     await this.observers.reconfigure(config, watch);
     this.#current = { config, discovery, targets };
+    if (changed.some((key) => key.startsWith("s3."))) this.keys?.replace(sources);
     watch.reconfigure(config, discovered);
     const result = {
       config: sources.file?.path ?? "",

@@ -3,7 +3,8 @@
  *
  * Settings that replication reads where it uses them change at once. Settings that something was made from at
  * the start (the store, folders, the status server) keep their values until a restart, all keys of such a
- * section together: half of a new store would be neither the old nor the new one.
+ * section together: half of a new store would be neither the old nor the new one. So new keys of the store
+ * count at once only if they are for the same store.
  */
 import type { Config } from "../../config/config.ts";
 import { keyName, SECTIONS } from "../../config/settings/options.ts";
@@ -12,6 +13,8 @@ import { keyName, SECTIONS } from "../../config/settings/options.ts";
 const FIXED_SECTIONS = ["s3", "state", "retry", "metrics"] as const;
 /** The keys of [cache] that change at once. */
 const LIVE_CACHE = ["maxSizeBytes"] as const;
+/** The keys of [s3] that change at once, if no other changes. */
+const LIVE_STORE = ["accessKeyId", "secretAccessKey", "sessionToken"] as const;
 
 /** The effect of a configuration on a running watch. */
 export interface ReloadPlan {
@@ -30,8 +33,19 @@ export interface ReloadPlan {
 export function planReload(current: Config, next: Config): ReloadPlan {
   const live = Object.fromEntries(LIVE_CACHE.map((name) => [name, next.cache[name]]));
   const fixed = Object.fromEntries(FIXED_SECTIONS.map((name) => [name, current[name]]));
-  const config = Object.freeze({ ...next, ...fixed, cache: Object.freeze({ ...current.cache, ...live }) });
+  const s3 = isSameStore(current.s3, next.s3) ? next.s3 : current.s3;
+  const cache = Object.freeze({ ...current.cache, ...live });
+  const config = Object.freeze({ ...next, ...fixed, s3, cache });
   return { config, changed: differences(current, config), restart: differences(config, next) };
+}
+
+/** Whether two configurations differ in nothing but the static keys of the store. */
+function isSameStore(current: Config["s3"], next: Config["s3"]): boolean {
+  const areStatic = [current, next].every((one) => one.accessKeyId !== undefined);
+  const [before, after] = [current, next].map((one) =>
+    Object.fromEntries(Object.entries(one).filter(([name]) => !LIVE_STORE.some((live) => live === name))),
+  );
+  return areStatic && Bun.deepEquals(before, after);
 }
 
 /** The keys whose values differ. */

@@ -17,7 +17,18 @@ const REFRESH_AHEAD_MS = 5 * 60_000;
 export interface CredentialSource {
   /** @throws WalrustError "auth" when no keys are found. */
   get(): Promise<Credentials>;
-  /** Drops keys that the store calls expired. @returns whether `get` may give others now */
+  /**
+   * Drops keys that the store has refused, unless others have taken their place meanwhile.
+   * @param areExpired whether the store calls them expired
+   * @returns whether `get` may give others now
+   */
+  refresh(refused: Credentials, areExpired: boolean): boolean;
+}
+
+/** Static keys that may be replaced while a store is open. */
+export interface ReplaceableKeys {
+  readonly current: Credentials;
+  /** Reads the keys again. @returns whether they have changed */
   refresh(): boolean;
 }
 
@@ -28,11 +39,14 @@ export interface CredentialOptions {
   readonly sessionToken?: string;
   /** A profile of the AWS configuration files; it overrules keys in the environment. */
   readonly profile?: string;
+  /** Takes the place of all other keys. */
+  readonly keys?: ReplaceableKeys | undefined;
 }
 
 /**
- * The keys in `options`, else the profile in `options`, else the keys in the environment variables
- * AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, else the keys that the SDK's chain finds.
+ * The keys in `options`, replaceable ones first, else the profile in `options`, else the keys in the
+ * environment variables AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, else the keys that
+ * the SDK's chain finds.
  *
  * @throws WalrustError "config" when only half of a pair of keys is set.
  */
@@ -42,6 +56,13 @@ export function credentialSource(
   region: string,
   env: Env,
 ): CredentialSource {
+  const { keys } = options;
+  if (keys !== undefined) {
+    return {
+      get: async () => keys.current,
+      refresh: (refused) => keys.current !== refused || keys.refresh(),
+    };
+  }
   const given = staticKeysOrNull(options, "accessKeyId and secretAccessKey");
   if (given !== null) return staticSource(given);
   if (options.profile === undefined) {
@@ -102,7 +123,10 @@ export function cachedSource(
       loading ??= reload();
       return await loading;
     },
-    refresh() {
+    refresh(refused, areExpired) {
+      // A refusal for another reason, such as a missing permission, stays one with other keys of the chain.
+      if (!areExpired) return false;
+      if (current !== null && current !== refused) return true;
       current = null;
       isForced = true;
       return true;

@@ -28,7 +28,7 @@ import { type S3Address, s3ObjectPath } from "./s3-address.ts";
 import { isPage, notTheStore, rootElementOrNull } from "./s3-answer.ts";
 import { retryAfterMsOrNull, type S3Failure, s3Error, twiceNamedHint } from "./s3-errors.ts";
 import { xmlTextOrNull } from "./s3-xml.ts";
-import { canonicalQuery, EMPTY_SHA256, signRequest } from "./sigv4.ts";
+import { type Credentials, canonicalQuery, EMPTY_SHA256, signRequest } from "./sigv4.ts";
 
 const CLOCK_SKEW_MAX_MS = 4 * 60_000;
 const ERROR_SIZE_MAX = 64 * 1024;
@@ -80,7 +80,20 @@ type Explain = (cause: unknown) => ConnectionProblem;
 /** The end of one attempt: an answer, or a refusal with the store's time if our clock may be the reason. */
 type Attempt =
   | { readonly kind: "answered"; readonly stream: S3Stream }
-  | { readonly kind: "refused"; readonly error: WalrustError; readonly serverMs: number | null };
+  | {
+      readonly kind: "refused";
+      readonly error: WalrustError;
+      readonly serverMs: number | null;
+      /** The keys that signed the request. */
+      readonly keys: Credentials;
+    };
+
+/** A request that is signed, and the keys that signed it. */
+interface SignedRequest {
+  readonly url: string;
+  readonly headers: Record<string, string>;
+  readonly keys: Credentials;
+}
 
 /** The parts of a client. */
 export interface S3ClientOptions {
@@ -139,10 +152,10 @@ export class S3Client {
     while (true) {
       const attempt = await this.#attempt(request);
       if (attempt.kind === "answered") return attempt.stream;
-      const { error, serverMs } = attempt;
+      const { error, serverMs, keys } = attempt;
       if (!isCorrected && serverMs !== null && this.#correctClock(serverMs)) {
         isCorrected = true;
-      } else if (!isRefreshed && isExpired(error, request) && this.#options.credentials.refresh()) {
+      } else if (!isRefreshed && this.#mayHaveOtherKeys(error, request, keys)) {
         isRefreshed = true;
       } else {
         throw error;
@@ -150,9 +163,15 @@ export class S3Client {
     }
   }
 
+  /** Whether the keys were refused, and others are there now. */
+  #mayHaveOtherKeys(error: WalrustError, request: S3Request, refused: Credentials): boolean {
+    const areExpired = isExpired(error, request);
+    return (areExpired || error.code === "auth") && this.#options.credentials.refresh(refused, areExpired);
+  }
+
   async #attempt(request: S3Request): Promise<Attempt> {
     request.signal?.throwIfAborted();
-    const { url, headers } = await this.#sign(request);
+    const { url, headers, keys } = await this.#sign(request);
     // Loading the keys may have taken a while.
     request.signal?.throwIfAborted();
     // Not signed: Bun sets it for bytes by itself, and with it sends a stream without chunked encoding.
@@ -187,16 +206,16 @@ export class S3Client {
       throw this.#reported(request, this.#notTheStore(request.action, found));
     }
     if (response.status >= 200 && response.status < 300) return { kind: "answered", stream };
-    return await this.#refusal(request, stream);
+    return await this.#refusal(request, stream, keys);
   }
 
-  async #refusal(request: S3Request, stream: S3Stream): Promise<Attempt> {
+  async #refusal(request: S3Request, stream: S3Stream, keys: Credentials): Promise<Attempt> {
     const { status, headers } = stream;
     const error = await this.#failure(request, stream);
     const serverMs = Date.parse(headers.get("date") ?? "");
-    if (status === 403 && Number.isFinite(serverMs)) return { kind: "refused", error, serverMs };
+    if (status === 403 && Number.isFinite(serverMs)) return { kind: "refused", error, serverMs, keys };
     this.#reported(request, error);
-    return { kind: "refused", error, serverMs: null };
+    return { kind: "refused", error, serverMs: null, keys };
   }
 
   #observe({ method, action }: S3Request, timeout: StallTimeout): void {
@@ -215,7 +234,7 @@ export class S3Client {
     return error;
   }
 
-  async #sign(request: S3Request): Promise<{ url: string; headers: Record<string, string> }> {
+  async #sign(request: S3Request): Promise<SignedRequest> {
     const { address, region, credentials, env } = this.#options;
     const path = request.fullKey === null ? address.bucketPath : s3ObjectPath(address, request.fullKey);
     const query = canonicalQuery(request.query ?? []);
@@ -231,7 +250,7 @@ export class S3Client {
       timeMs,
     );
     const url = `${address.origin}${path}${query === "" ? "" : `?${query}`}`;
-    return { url, headers: { ...headers, ...added } };
+    return { url, headers: { ...headers, ...added }, keys };
   }
 
   /** "through the proxy …", or "" without one. */

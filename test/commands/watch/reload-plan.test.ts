@@ -29,6 +29,34 @@ test("planReload takes live settings at once, and keeps the others until a resta
   expect([sync.snapshotIntervalMs, webhooks.length]).toEqual([60_000, 1]);
 });
 
+test.each([
+  ["other keys of the same store", 'secret_access_key = "T"', ["s3.secret_access_key"], []],
+  [
+    "other keys of another store",
+    'secret_access_key = "T"\nendpoint = "http://e"',
+    [],
+    ["s3.endpoint", "s3.secret_access_key"],
+  ],
+] as const)("planReload of %s", (_, lines, changed, restart) => {
+  const text = '[s3]\nbucket = "s3://a"\naccess_key_id = "A"\n';
+  const before = configOf(`${text}secret_access_key = "S"\n`);
+  const plan = planReload(before, configOf(`${text}${lines}\n`));
+  expect([plan.changed, plan.restart.toSorted()]).toEqual([[...changed], [...restart]]);
+  expect(plan.config.s3.secretAccessKey).toBe(changed.length === 0 ? "S" : "T");
+});
+
+test("planReload keeps the keys where the chain finds them after a restart, or before", () => {
+  const chain = configOf('[s3]\nbucket = "s3://a"\n');
+  const keys = configOf('[s3]\nbucket = "s3://a"\naccess_key_id = "A"\nsecret_access_key = "S"\n');
+  for (const [before, after] of [
+    [chain, keys],
+    [keys, chain],
+  ] as const) {
+    const { changed, restart } = planReload(before, after);
+    expect([changed, restart.toSorted()]).toEqual([[], ["s3.access_key_id", "s3.secret_access_key"]]);
+  }
+});
+
 test("planReload finds nothing to do for the same settings", () => {
   const text = '[s3]\nbucket = "s3://a"\n[sync]\nmax_changes = 7\n';
   expect(planReload(configOf(text), configOf(text))).toMatchObject({ changed: [], restart: [] });

@@ -27,7 +27,24 @@ describe("credentialSource", () => {
       secretAccessKey: "env-secret",
       sessionToken: "env-token",
     });
-    expect(credentialSource(options, environment, "r", env).refresh()).toBe(false);
+    expect(credentialSource(options, environment, "r", env).refresh(options, true)).toBe(false);
+  });
+
+  test("credentialSource takes replaceable keys first, and reads them again when refused", async () => {
+    const [old, next] = ["1", "2"].map((accessKeyId) => ({ accessKeyId, secretAccessKey: "s" }));
+    const keys = {
+      current: old!,
+      refresh(): boolean {
+        const isNew = this.current !== next;
+        this.current = next!;
+        return isNew;
+      },
+    };
+    const source = credentialSource({ accessKeyId: "id", secretAccessKey: "s", keys }, environment, "r", env);
+    expect(await source.get()).toBe(old!);
+    // Of two requests that were refused together, the second one finds the new keys, too.
+    expect([source.refresh(old!, false), source.refresh(old!, false)]).toEqual([true, true]);
+    expect([await source.get(), source.refresh(next!, false)]).toEqual([next!, false]);
   });
 
   test("credentialSource refuses half a pair of keys", () => {
@@ -69,10 +86,14 @@ describe("cachedSource", () => {
     );
     await expect(source.get()).rejects.toThrow("no keys");
     isFailing = false;
-    await source.get();
-    expect(source.refresh()).toBe(true);
-    await source.get();
-    await source.get();
+    const first = await source.get();
+    expect(source.refresh(first, false)).toBe(false);
+    expect(source.refresh(first, true)).toBe(true);
+    const second = await source.get();
+    expect(second).not.toBe(first);
+    // Another request with the first keys was refused meanwhile.
+    expect(source.refresh(first, true)).toBe(true);
+    expect(await source.get()).toBe(second);
     expect(forced).toEqual([false, false, true]);
   });
 });
