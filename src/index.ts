@@ -18,23 +18,34 @@ import type { ObjectStore } from "./storage/contract/store.ts";
 import { openStore as openConfiguredStore, type StoreOptions } from "./storage/open-store.ts";
 
 export type {
+  CheckDocument,
   CompactDocument,
   CompactedDatabase,
+  DoctorDocument,
+  ErrorDocument,
+  ExplainDocument,
   IntegrityDocument,
   ListDocument,
   ListedDatabase,
   ListedPoint,
   LogDocument,
   NothingRestoredDocument,
+  ProblemDocument,
   ProgressDocument,
   ReplicaDocument,
+  RestoreAllDatabase,
+  RestoreAllDocument,
   RestoreDocument,
+  ServeDocument,
   SnapshotDocument,
   StartedEvent,
+  SyncDocument,
+  SyncedDocument,
   VerifiedDatabase,
   VerifyDocument,
   WatchDocument,
 } from "./commands/shared/documents.ts";
+export type { StatusDatabase, StatusDocument, StatusWatch } from "./commands/status/status-document.ts";
 export { type Env, type LogLevel, SILENT_LOG, systemEnv } from "./env.ts";
 export { type ErrorCode, WalrustError } from "./errors.ts";
 export {

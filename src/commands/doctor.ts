@@ -68,7 +68,8 @@ export const doctorVerb: Verb = {
     const exit = exitCodeOf(checks);
     if (invocation.isJson) {
       const isWarning = checks.some(({ status }) => status === "warning");
-      printJson({ status: exit > 0 ? "failure" : isWarning ? "warning" : "ok", exit, checks });
+      const status = exit > 0 ? "failure" : isWarning ? "warning" : "ok";
+      printJson({ status, exit, checks } satisfies DoctorDocument);
     } else printText(checkLines(checks, settingsOf(invocation, STATUS_OPTIONS).all).join("\n"));
     return exit;
   },

@@ -8,6 +8,7 @@ import { WalrustError } from "../errors.ts";
 import type { WatchAnswer } from "../replication/control/control-client.ts";
 import type { SyncedDatabase } from "../replication/requests/sync-request.ts";
 import type { SyncAnswer } from "../replication/watch/watch-control.ts";
+import type { SyncDocument } from "./shared/documents.ts";
 import { countOf, formatBytes, printJson, printText } from "./shared/output.ts";
 import { askOwnWatches, chosenLocationOrNull } from "./shared/own-watches.ts";
 import { type Invocation, settingsOf, USAGE_EXIT, type Verb } from "./shared/verb.ts";
@@ -96,7 +97,7 @@ function nobodyError(name: string | undefined, watchCount: number): WalrustError
 function jsonOf(
   databases: readonly Synced[],
   silent: readonly { pid: number; error: WalrustError }[],
-): unknown {
+): SyncDocument {
   return {
     synced: silent.length === 0 && databases.every(({ outcome }) => outcome === "synced"),
     databases: databases.map((one) => ({

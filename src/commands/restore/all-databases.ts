@@ -12,6 +12,7 @@ import {
 } from "../../recovery/restore-all/restore-all.ts";
 import { isNothingStoredYet } from "../../storage/bucket/backup-absent.ts";
 import type { ObjectStore } from "../../storage/contract/store.ts";
+import type { RestoreAllDatabase, RestoreAllDocument } from "../shared/documents.ts";
 import { integrityChecker } from "../shared/integrity.ts";
 import { localPlaces } from "../shared/local-places.ts";
 import { withPatience } from "../shared/open-destination.ts";
@@ -104,7 +105,11 @@ function rowLines(row: RestoreAllRow): string[] {
   }
 }
 
-function documentOf(rows: readonly RestoreAllRow[], request: RestoreAllRequest, durationMs: number): unknown {
+function documentOf(
+  rows: readonly RestoreAllRow[],
+  request: RestoreAllRequest,
+  durationMs: number,
+): RestoreAllDocument {
   const { into, prefix, how } = request;
   const countOfKind = (kind: RestoreAllRow["kind"]): number => rows.filter((row) => row.kind === kind).length;
   return {
@@ -120,21 +125,21 @@ function documentOf(rows: readonly RestoreAllRow[], request: RestoreAllRequest, 
   };
 }
 
-function rowJson(row: RestoreAllRow): unknown {
-  const { kind: status, name } = row;
+function rowJson(row: RestoreAllRow): RestoreAllDatabase {
+  const { name } = row;
   switch (row.kind) {
     case "failed": {
       const { code, exitCode: exit, message, hint = null, context } = row.error;
       const error = { code, exit, message, hint, context };
-      return { name, status, restored: false, output: row.path, error };
+      return { name, status: row.kind, restored: false, output: row.path, error };
     }
     case "unchanged": {
       const time = new Date(row.timeMs).toISOString();
       const { path: output, txid, bytes } = row;
-      return { name, status, restored: false, output, txid, time, bytes, error: null };
+      return { name, status: row.kind, restored: false, output, txid, time, bytes, error: null };
     }
     default:
-      return { ...restoreJson(row.result, row.kind === "planned"), status, error: null };
+      return { ...restoreJson(row.result, row.kind === "planned"), status: row.kind, error: null };
   }
 }
 

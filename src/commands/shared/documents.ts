@@ -350,3 +350,95 @@ export type ServeDocument = (
   | { readonly event: "serving"; readonly url: string }
   | (PrintedReplicaEvent<ReplicaEvent> & { readonly database: string })
 ) & { readonly at: string };
+
+/** A problem and its remedy. */
+export interface ProblemDocument {
+  /** An `ErrorCode`. */
+  readonly code: string;
+  readonly message: string;
+  /** The remedy, as a sentence. */
+  readonly hint: string | null;
+}
+
+/** One database of `sync`. */
+export interface SyncedDocument {
+  readonly name: string;
+  readonly path: string;
+  readonly destination: string;
+  /** `behind`: not in time; `stopped`: the database is not replicated. */
+  readonly outcome: "synced" | "behind" | "stopped";
+  readonly uploaded_txid: number;
+  readonly pending_files: number;
+  readonly pending_bytes: number;
+  readonly duration_ms: number;
+  /** The acknowledged objects that the bucket lacked, as a clause; a new snapshot replaces them. */
+  readonly missing: string | null;
+  /** Why it is not synced. */
+  readonly problem: ProblemDocument | null;
+}
+
+/** The output of `sync`. */
+export interface SyncDocument {
+  readonly synced: boolean;
+  readonly databases: readonly SyncedDocument[];
+  readonly silent_watches: readonly { readonly pid: number; readonly problem: ProblemDocument }[];
+}
+
+/** The result of one check of `doctor`. */
+export interface CheckDocument {
+  /** The part of the surroundings that the check is about. */
+  readonly area: "destination" | "database" | "machine" | "watch";
+  /** The stable name of the check. */
+  readonly check: string;
+  /** The URL of the destination or the path of the database; null for the machine and the watch. */
+  readonly subject: string | null;
+  readonly status: "ok" | "warning" | "failure";
+  readonly message: string;
+  /** The remedy, as a sentence to the user. */
+  readonly hint: string | null;
+  /** The exit code that a failure stands for; 0 otherwise. */
+  readonly exit: number;
+}
+
+/** The output of `doctor`. */
+export interface DoctorDocument {
+  readonly status: CheckDocument["status"];
+  /** The exit code of the worst failure. */
+  readonly exit: number;
+  readonly checks: readonly CheckDocument[];
+}
+
+/** One database of `restore --all`; `status` tells the kinds apart. */
+export type RestoreAllDatabase =
+  | (RestoreDocument & { readonly status: "restored" | "planned"; readonly error: null })
+  | {
+      readonly status: "unchanged";
+      readonly name: string;
+      readonly restored: false;
+      readonly output: string;
+      readonly txid: number;
+      readonly time: string;
+      readonly bytes: number;
+      readonly error: null;
+    }
+  | {
+      readonly status: "failed";
+      readonly name: string;
+      readonly restored: false;
+      readonly output: string;
+      readonly error: ErrorDocument["error"];
+    };
+
+/** The output of `restore --all`. */
+export interface RestoreAllDocument {
+  readonly into: string;
+  readonly prefix: string | null;
+  readonly dry_run: boolean;
+  readonly databases: readonly RestoreAllDatabase[];
+  /** Numbers of databases by status. */
+  readonly restored: number;
+  readonly planned: number;
+  readonly unchanged: number;
+  readonly failed: number;
+  readonly duration_ms: number;
+}

@@ -5,6 +5,7 @@ import { type HostLockHolder, silentHolderError } from "../../database/files/hos
 import { isCapturing } from "../../observability/health.ts";
 import type { ReportedDatabase } from "../../replication/watch/watch-report.ts";
 import type { JudgedDatabase, JudgedWatch, JudgedWatches } from "./judged-watches.ts";
+import type { StatusDatabase, StatusDocument, StatusWatch } from "./status-document.ts";
 
 /**
  * The judged watches as a JSON document.
@@ -13,7 +14,7 @@ import type { JudgedDatabase, JudgedWatch, JudgedWatches } from "./judged-watche
 export function statusJson(
   { health, watches, absent }: JudgedWatches,
   silent: readonly HostLockHolder[] = [],
-): unknown {
+): StatusDocument {
   return {
     status: health,
     watches: watches.map(watchJson),
@@ -22,12 +23,12 @@ export function statusJson(
   };
 }
 
-function silentJson(holder: HostLockHolder): unknown {
+function silentJson(holder: HostLockHolder): StatusDocument["silent"][number] {
   const { message, hint = null } = silentHolderError(holder);
   return { path: holder.path, pid: holder.pid, message, hint };
 }
 
-function watchJson({ pid, health, reasons, remedies, status, problem, databases }: JudgedWatch): unknown {
+function watchJson({ pid, health, reasons, remedies, status, problem, databases }: JudgedWatch): StatusWatch {
   return {
     pid,
     status: health,
@@ -43,7 +44,7 @@ function watchJson({ pid, health, reasons, remedies, status, problem, databases 
   };
 }
 
-function databaseJson({ reported, report, remedies }: JudgedDatabase): unknown {
+function databaseJson({ reported, report, remedies }: JudgedDatabase): StatusDatabase {
   const { snapshot, validation, failure, failingMs } = reported;
   return {
     name: reported.database,

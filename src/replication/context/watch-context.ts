@@ -15,7 +15,7 @@ import type { Conditions } from "./conditions.ts";
 import type { OwnWriters } from "./own-writers.ts";
 import type { Pushing } from "./pushing.ts";
 import type { Validation, WatchEvent } from "./watch-events.ts";
-import type { WorkMeter } from "./work-meter.ts";
+import type { OnImage, WorkMeter } from "./work-meter.ts";
 
 /** Verifies the stored objects of the database with this name, in its own store. */
 export type Validate = (name: string, signal: AbortSignal, store: ObjectStore) => Promise<Validation>;
@@ -54,7 +54,7 @@ export interface SharedContext {
   /**
    * Reports the bytes of the image of a database that were read for an anchor or a snapshot so far, of all.
    */
-  readonly onImage?: ((database: string, doneBytes: number, totalBytes: number) => void) | undefined;
+  readonly onImage?: OnImage | undefined;
   /**
    * Finds another process that replicates another file to the name of a database. Absent: none is searched.
    */

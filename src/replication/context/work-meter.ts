@@ -16,6 +16,9 @@ export interface WorkProgress {
 /** Receives the progress of one request. */
 export type OnWorkProgress = (progress: WorkProgress) => void;
 
+/** Receives the bytes of the image of a database that were read so far, of all. */
+export type OnImage = (database: string, doneBytes: number, totalBytes: number) => void;
+
 /** Receives the bytes of the work on one database. */
 export interface WorkListener {
   /** Bytes of the image of the database that were read so far, of all. */
@@ -43,6 +46,14 @@ export class WorkMeter {
   /** Takes the bytes of an image that were read so far, of all. */
   image(name: string, doneBytes: number, totalBytes: number): void {
     for (const [listener, of] of this.#listeners) if (of === name) listener.image?.(doneBytes, totalBytes);
+  }
+
+  /** Hands the bytes of images to a receiver, too. */
+  meteredImage(onImage: OnImage | undefined): OnImage {
+    return (name, doneBytes, totalBytes) => {
+      this.image(name, doneBytes, totalBytes);
+      onImage?.(name, doneBytes, totalBytes);
+    };
   }
 
   /** The store, with the bytes of its objects counted. */

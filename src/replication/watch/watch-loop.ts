@@ -150,20 +150,14 @@ export async function watch(
     validate: input.validate,
     emit,
     meter,
-    onImage: (name, doneBytes, totalBytes) => {
-      meter.image(name, doneBytes, totalBytes);
-      input.onImage?.(name, doneBytes, totalBytes);
-    },
+    onImage: meter.meteredImage(input.onImage),
     puts: input.puts,
     push,
     storeConditions,
     storeSilentMs: input.storeSilentMs,
     namesakeOrNull: (target, until) => namesakeOrNull(target, search, until),
     stopping: signal,
-    anchors: new Semaphore(ANCHORS_AT_ONCE),
-    attaches: new Semaphore(ATTACHES_AT_ONCE),
-    upkeeps: new Semaphore(UPKEEPS_AT_ONCE),
-    blocking: new BlockingBudget(),
+    ...newLimits(),
     writers: new OwnWriters(),
   };
   const fleet: Fleet = new Fleet(context);
@@ -196,6 +190,16 @@ export async function watch(
     await push?.close();
   }
   return fleet.result();
+}
+
+/** The limits on the work of all databases at once. */
+function newLimits(): Pick<SharedContext, "anchors" | "attaches" | "upkeeps" | "blocking"> {
+  return {
+    anchors: new Semaphore(ANCHORS_AT_ONCE),
+    attaches: new Semaphore(ATTACHES_AT_ONCE),
+    upkeeps: new Semaphore(UPKEEPS_AT_ONCE),
+    blocking: new BlockingBudget(),
+  };
 }
 
 /** The running watch, as others see it. */

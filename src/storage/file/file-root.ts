@@ -49,8 +49,9 @@ export class FileRoot {
   async check(): Promise<void> {
     const device = await this.#deviceOrNull();
     if (device === null) throw await this.#missing("the directory does not exist");
-    if (device === this.#device) return;
-    if (await this.#isMountPoint()) throw await this.#missing("the directory holds no backup");
+    const known = this.#device;
+    if (device === known) return;
+    if (await this.#isMountPoint(known !== null)) throw await this.#missing("the directory holds no backup");
     this.#device = device;
   }
 
@@ -85,10 +86,13 @@ export class FileRoot {
     }
   }
 
-  /** Whether the root looks like the mount point of a disk that is not mounted. */
-  async #isMountPoint(): Promise<boolean> {
+  /**
+   * Whether the root looks like the mount point of a disk that is not mounted.
+   * @param wasElsewhere whether the store found the root on another file system before
+   */
+  async #isMountPoint(wasElsewhere: boolean): Promise<boolean> {
     if (!(await this.#holdsNothing())) return false;
-    return this.#device !== null || (await this.#earlierUse()) !== null;
+    return wasElsewhere || (await this.#earlierUse()) !== null;
   }
 
   /** Whether no folder is inside the root. A file there may say that the disk is not mounted. */

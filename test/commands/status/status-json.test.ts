@@ -1,15 +1,15 @@
 /** The document of `walrust status --json`: null stands for everything that the watch does not know. */
 import { expect, test } from "bun:test";
 import { judgeWatches } from "../../../src/commands/status/judged-watches.ts";
+import type { StatusDatabase } from "../../../src/commands/status/status-document.ts";
 import { statusJson } from "../../../src/commands/status/status-json.ts";
 import type { ReportedDatabase } from "../../../src/replication/watch/watch-report.ts";
 import { answerOf, reportedOf, watchStatusOf } from "./status-samples.ts";
 
-function databaseOf(overrides: Partial<ReportedDatabase>): Record<string, unknown> {
+function databaseOf(overrides: Partial<ReportedDatabase>): StatusDatabase {
   const answer = answerOf(watchStatusOf({ databases: [reportedOf(overrides)] }));
   const judged = judgeWatches([answer], { names: [], location: null });
-  const { watches } = statusJson(judged) as { watches: { databases: Record<string, unknown>[] }[] };
-  return watches[0]!.databases[0]!;
+  return statusJson(judged).watches[0]!.databases[0]!;
 }
 
 test("a watched database has numbers", () => {

@@ -85,8 +85,34 @@ test("the package has the sources and nothing of the tests", () => {
   ]);
 });
 
+/** The types of the JSON examples in the README. */
+const EXAMPLE_TYPES = {
+  compact: "CompactDocument",
+  doctor: "DoctorDocument",
+  error: "ErrorDocument",
+  explain: "ExplainDocument",
+  list: "ListDocument",
+  restore: "RestoreDocument",
+  "restore-all": "RestoreAllDocument",
+  snapshot: "SnapshotDocument",
+  status: "StatusDocument",
+  sync: "SyncDocument",
+  verify: "VerifyDocument",
+} as const;
+
+/** A program that gives each JSON example its type: an unknown or a missing key does not compile. */
+function typedExamples(): string {
+  const entries = Object.entries(EXAMPLE_TYPES);
+  const lines = entries.map(
+    ([name, type], index) => `export const example${index}: ${type} = ${blockOf("json", name).text};`,
+  );
+  const names = entries.map(([, type]) => type).join(", ");
+  return `import type { ${names} } from "walrust";\n${lines.join("\n")}\n`;
+}
+
 test("the installed types accept right programs and refuse wrong ones", async () => {
   project.write("readme.ts", blockOf("ts", "embed").text);
+  project.write("examples.ts", typedExamples());
   project.write(
     "right.ts",
     `import { list, restore, verify, watch, type WalrustError } from "walrust";
@@ -117,8 +143,11 @@ test("the installed types accept right programs and refuse wrong ones", async ()
     'verify({ bucket: "b" })',
     'verify({ bucket: "b", name: "n", all: true })',
     'restore({ bucket: "b", name: "n", output: "o", ifDbNotExists: true }).then(({ txid }) => txid)',
+    "((document: StatusDocument) => document.watches[0]?.uptime)",
+    "((row: RestoreAllDatabase) => row.txid)",
   ];
-  const head = 'import { restore, verify, watch } from "walrust";\nvoid [restore, verify, watch];\n';
+  const types = 'import type { RestoreAllDatabase, StatusDocument } from "walrust"; ';
+  const head = `${types}import { restore, verify, watch } from "walrust";\nvoid [restore, verify, watch];\n`;
   project.write("wrong.ts", `${head}${wrong.map((call) => `void ${call};`).join("\n")}\n`);
   const { stdout } = await project.run(["node_modules/.bin/tsc", "-p", "."]);
   const errors = stdout.split("\n").filter((line) => line.includes("error TS"));

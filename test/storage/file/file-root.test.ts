@@ -117,6 +117,15 @@ describe("FileRoot after an earlier use", () => {
     },
   );
 
+  // Regression: the second of two calls took the root that the first one had found for another one.
+  test("an empty root without an earlier use is used by calls beside each other", async () => {
+    const path = newRoot();
+    mkdirSync(path);
+    const store = new FileStore({ path });
+    const calls = [keysOf(store, ""), keysOf(store, ""), store.listFolders("")];
+    expect(await Promise.all(calls)).toEqual([[], [], []]);
+  });
+
   test("a root with a backup is used without a question", async () => {
     const path = newRoot();
     await new FileStore({ path }).put(KEY, textBody("x"));
