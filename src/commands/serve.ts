@@ -29,7 +29,7 @@ export const serveVerb: Verb = {
   options: [SERVE_OPTIONS, STORE_OPTIONS],
   positionals: { name: "", min: 0, max: 0, meaning: "" },
   examples: [
-    ["walrust serve --db replica.db", "one replica; the watch gets --push-to http://127.0.0.1:8080"],
+    ["walrust serve --db replica.db", "one replica, at http://127.0.0.1:8080 for a watch on this machine"],
     ["walrust serve --dir /var/lib/replicas --port 9000", "a replica of each database that is pushed"],
     ["walrust serve --db replica.db -b s3://my-bucket/vm1", "fill gaps from the bucket"],
     [
