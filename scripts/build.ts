@@ -87,8 +87,13 @@ async function compile(
 async function recordProfile(folder: string): Promise<string | null> {
   const program = join(folder, "unordered");
   await compile(program, {}, null);
-  const work = await mkdtemp(join(tmpdir(), "walrust-profile-"));
   const orderFile = join(folder, "walrust.order");
+  return (await recordOrder(program, orderFile)) ? orderFile : null;
+}
+
+/** Records the order of an executable into a file. @returns false, with a warning, when that fails */
+export async function recordOrder(program: string, orderFile: string): Promise<boolean> {
+  const work = await mkdtemp(join(tmpdir(), "walrust-profile-"));
   const database = new Database(join(work, "profile.db"));
   try {
     database.run("PRAGMA journal_mode = WAL");
@@ -96,9 +101,9 @@ async function recordProfile(folder: string): Promise<string | null> {
     const exitCode = await watchOnce(program, work, orderFile, () => {
       database.run("INSERT INTO t (body) VALUES ('one more commit')");
     });
-    if (exitCode === 0 && (await Bun.file(orderFile).exists())) return orderFile;
+    if (exitCode === 0 && (await Bun.file(orderFile).exists())) return true;
     console.error(`No bytecode order: the recording run ended with exit code ${exitCode}`);
-    return null;
+    return false;
   } finally {
     database.close();
     await rm(work, { recursive: true, force: true });

@@ -3,6 +3,7 @@
  * the bytecode, then checked. An executable that this machine can run must print the version in package.json.
  */
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { build } from "../build.ts";
 import { capture, ROOT } from "../toolchain.ts";
 import { isSignatureValid, signAdHoc } from "./mach-o.ts";
@@ -10,13 +11,21 @@ import type { Executable } from "./package-kind.ts";
 import { runtimeOf } from "./runtimes.ts";
 import { nativeTarget, type Target } from "./targets.ts";
 
+/**
+ * The order in which a watch uses the bytecode. `record-order.ts` writes it, because two recordings differ,
+ * and packages must not.
+ */
+export const ORDER = join(import.meta.dir, "bytecode.order.gz");
+
 /** Builds the executable of each platform. @throws Error when a build fails */
 export async function buildExecutables(targets: readonly Target[]): Promise<Executable[]> {
+  const order = { file: join(ROOT, "dist", "bytecode.order") };
+  await Bun.write(order.file, gunzipSync(await Bun.file(ORDER).bytes()));
   const executables: Executable[] = [];
   for (const target of targets) {
     const path = join(ROOT, "dist", "executables", target.name, "walrust");
     console.error(`Building ${target.name}`);
-    await build({ outfile: path, target: target.bun, runtime: await runtimeOf(target), order: "none" });
+    await build({ outfile: path, target: target.bun, runtime: await runtimeOf(target), order });
     if (target.os === "darwin") await ensureSignature(path);
     executables.push({ target, path });
   }
