@@ -2,8 +2,7 @@
  * The independent programs that serve as oracles: sqlite3, the ltx CLI, Litestream, versitygw, MinIO,
  * promtool, mypy, Python, a browser (Chromium or Chrome), the shells zsh and fish, groff and mandoc, dpkg-deb
  * and rpm. `bun run peers` installs them into `.peers/bin`; sqlite3 and those behind mypy are the system's. A
- * test
- * whose peer is missing is skipped. With WALRUST_PEERS=required the test fails instead; with
+ * test whose peer is missing is skipped. With WALRUST_PEERS=required the test fails instead; with
  * WALRUST_PEERS=none every peer counts as missing, the system's sqlite3 too.
  */
 import { test } from "bun:test";

@@ -7,17 +7,17 @@
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { eventually } from "../eventually.ts";
-import { cleanEnvironment, collect, untilTestEnds, walrustBinary } from "../processes/binary.ts";
+import { cleanEnvironment, untilTestEnds, walrustBinary } from "../processes/binary.ts";
 import { peerPath } from "../servers/peers.ts";
 import { tempFolder } from "../temp.ts";
 
-/** A shell with completions. */
+/** A shell with completions, on a terminal. */
 export interface CompletingShell {
   /** The line after all completions of its last word are inserted, with a blank between them. */
   completions(line: string): Promise<string>;
   /** The line after its last word is completed, as far as the completions agree. */
   completed(line: string): Promise<string>;
-  /** Runs a command. Only on a terminal. */
+  /** Runs a command. */
   run(command: string): Promise<void>;
 }
 
@@ -140,30 +140,27 @@ async function startOnTerminal(shell: TerminalShell, surroundings: Surroundings)
   };
 }
 
-/** fish, which completes each line in a process of its own. */
-export function startFish(surroundings: Surroundings): CompletingShell {
-  const candidates = async (line: string): Promise<string[]> => {
-    const command = 'walrust completions fish | source; complete -C "$WALRUST_TEST_LINE"';
-    const env = { ...(await environmentOf(surroundings)), WALRUST_TEST_LINE: line };
-    const child = untilTestEnds(
-      Bun.spawn([peerPath("fish"), "--no-config", "-c", command], {
-        cwd: surroundings.cwd,
-        env,
-        stdio: ["ignore", "pipe", "pipe"],
-      }),
-    );
-    const { exitCode, stdout, stderr } = await collect(child, `fish: ${line}`);
-    if (exitCode !== 0 || stderr !== "") throw new Error(`fish ended with ${exitCode}: ${stderr}`);
-    const lines = stdout.split("\n").filter((one) => one !== "");
-    return lines.map((one) => one.split("\t")[0]!);
-  };
-  const before = (line: string): string => line.slice(0, line.lastIndexOf(" ") + 1);
-  return {
-    completions: async (line) => before(line) + (await candidates(line)).join(" "),
-    completed: async (line) => {
-      const found = await candidates(line);
-      return found.length === 1 ? before(line) + found[0]! : line;
-    },
-    run: () => Promise.reject(new Error("fish runs without a terminal here")),
-  };
+/** Completes lines in one fish. @returns the candidates of each line in order, without their descriptions */
+export async function fishCandidates(
+  lines: readonly string[],
+  surroundings: Surroundings,
+): Promise<string[][]> {
+  const command =
+    'walrust completions fish | source; for line in (string split \\n -- "$WALRUST_TEST_LINES"); ' +
+    'echo "next line"; complete -C "$line"; end';
+  const env = { ...(await environmentOf(surroundings)), WALRUST_TEST_LINES: lines.join("\n") };
+  const child = untilTestEnds(
+    Bun.spawn([peerPath("fish"), "--no-config", "-c", command], {
+      cwd: surroundings.cwd,
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+    }),
+  );
+  const [stdout, stderr] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  if ((await child.exited) !== 0 || stderr !== "") throw new Error(`fish ended with ${stderr}`);
+  const parts = stdout.split("next line\n").slice(1);
+  return parts.map((part) => {
+    const found = part.split("\n").filter((line) => line !== "");
+    return found.map((line) => line.split("\t")[0]!);
+  });
 }

@@ -108,6 +108,9 @@ export const OFFERED: readonly OfferedWords[] = [
     "walrust undo --json --config x --",
     ["--help", "--log-format", "--log-level", "--state-dir", "--version"],
   ],
+  // A flag that is given once for each replica.
+  ["walrust watch --push-to http://a --push-t", ["--push-to", "--push-token-file"]],
+  ["walrust serve --db x --d", ["--dir"]],
   ["walrust list tenants/", ["tenants/romneys/app", "tenants/smiths/app"]],
   ["walrust sync ", ["shop", "tenants/romneys/app", "tenants/smiths/app"]],
 ];
