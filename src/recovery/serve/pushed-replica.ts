@@ -89,6 +89,15 @@ export class PushedReplica {
    */
   open(mayCreate = false): void {
     if (this.#file !== null || (!mayCreate && !existsSync(this.path))) return;
+    try {
+      this.#open();
+    } catch (error) {
+      this.#failure = errorMessage(error);
+      throw error;
+    }
+  }
+
+  #open(): void {
     const { env, signal, checker, emit } = this.context;
     this.#place ??= holdReplicaPlace(this.path);
     const identity = { name: this.name, source: pushSourceOf(this.name), ...this.#place };

@@ -3,7 +3,7 @@
  * everything else is refused without a change. The bytes of each TXID are known from the source.
  */
 import { expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { positionPath } from "../../../src/format/push.ts";
 import type { Txid } from "../../../src/format/types.ts";
@@ -255,6 +255,21 @@ test("serve refuses a file that is no replica of its own", async () => {
   const { local, source } = await newWorld(1);
   writeFileSync(local, source.after());
   expect((await failureOf(ServeRun.start(local))).code).toBe("database");
+});
+
+test("serve leaves a file in its folder alone that is no replica, and shows that in /health", async () => {
+  const { folder, source, history, keys } = await newWorld(1);
+  const inside = join(folder, "replicas");
+  mkdirSync(inside);
+  const image = source.after();
+  writeFileSync(join(inside, "app.db"), image);
+  const run = await ServeRun.start({ kind: "folder", path: inside });
+  const { status, text } = await run.push(history.store, keys[0]!);
+  expect([status, text]).toEqual([503, expect.stringContaining("is not a replica of push:app")]);
+  const health = await run.ask("/health");
+  expect([health.status, health.text]).toEqual([503, expect.stringContaining('"state":"failing"')]);
+  expect(readFileSync(join(inside, "app.db")).equals(image)).toBe(true);
+  await run.stop();
 });
 
 test("serve refuses the second name of a file", async () => {
