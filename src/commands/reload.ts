@@ -61,10 +61,13 @@ function answerLines({ pid, result, error }: WatchAnswer): string[] {
     const hint = error.hint === undefined ? "" : ` (${error.hint})`;
     return [`process ${pid}: not reloaded, and nothing changes: ${error.message}${hint}`];
   }
-  const { config, databases, added, removed, changed, restart } = result as ReloadResult;
+  // A watch of an earlier version counts a database that stays as removed.
+  const { config, databases, added, removed, held = [], changed, restart } = result as ReloadResult;
   const lines = [`process ${pid}: reloaded ${config}, ${countOf(databases, "database")}`];
   if (added.length > 0) lines.push(`  added: ${added.join(", ")}`);
   if (removed.length > 0) lines.push(`  removed: ${removed.join(", ")}`);
+  if (held.length > 0)
+    lines.push(`  kept, because an application has the deleted file open: ${held.join(", ")}`);
   if (changed.length > 0) lines.push(`  changed: ${changed.join(", ")}`);
   if (restart.length > 0) lines.push(`  after a restart: ${restart.join(", ")}`);
   return lines;

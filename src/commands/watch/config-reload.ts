@@ -36,6 +36,8 @@ export interface ReloadResult {
   readonly databases: number;
   readonly added: readonly string[];
   readonly removed: readonly string[];
+  /** Databases that stay because they are deleted while an application has them open. */
+  readonly held: readonly string[];
   /** The settings that changed, as `section.key`. */
   readonly changed: readonly string[];
   /** The settings that change with a restart. */
@@ -88,12 +90,17 @@ export class ConfigReload {
     await this.observers.reconfigure(config, watch);
     this.#current = { config, discovery, targets };
     if (changed.some((key) => key.startsWith("s3."))) this.keys?.replace(sources);
-    watch.reconfigure(config, discovered);
+    const staying = watch.reconfigure(config, discovered);
+    const absent = [...before].filter(([path]) => !after.has(path));
+    const [held, removed] = [true, false].map((stays) =>
+      absent.filter(([path]) => staying.has(path) === stays).map(([, name]) => name),
+    ) as [string[], string[]];
     const result = {
       config: sources.file?.path ?? "",
-      databases: after.size,
+      databases: after.size + held.length,
       added: [...after].filter(([path]) => !before.has(path)).map(([, name]) => name),
-      removed: [...before].filter(([path]) => !after.has(path)).map(([, name]) => name),
+      removed,
+      held,
       changed,
       restart,
     };
@@ -119,10 +126,12 @@ export class ConfigReload {
     return { ...sources, file };
   }
 
-  #log({ databases, added, removed, changed, restart }: ReloadResult): void {
+  #log({ databases, added, removed, held, changed, restart }: ReloadResult): void {
     const { log } = this.invocation.env;
     const what = changed.length === 0 ? "no setting changed" : `changed: ${changed.join(", ")}`;
-    const fleet = `${countOf(databases, "database")}, ${added.length} added, ${removed.length} removed`;
+    const counts = [countOf(databases, "database"), `${added.length} added`, `${removed.length} removed`];
+    if (held.length > 0) counts.push(`${held.length} kept that an application has open though deleted`);
+    const fleet = counts.join(", ");
     log.info(`the configuration is reloaded: ${fleet}; ${what}`);
     if (restart.length === 0) return;
     const hint = "Restart the watch to use the new values";

@@ -77,8 +77,9 @@ export interface RunningWatch {
   /**
    * The configuration was read again: takes the settings and the databases. `discover` finds databases by
    * the same configuration from here on.
+   * @returns the paths of all databases that stay in the watch
    */
-  reconfigure(config: ReplicationConfig, discovered: Discovered<WatchTarget>): void;
+  reconfigure(config: ReplicationConfig, discovered: Discovered<WatchTarget>): ReadonlySet<string>;
 }
 
 /** The input of a watch beside the first discovery. */
@@ -226,6 +227,8 @@ function runningWatch(
     reconfigure: (config, discovered) => {
       context.config = config;
       acceptNow(fleet, beside, context, discovered, true);
+      const missing = discovered.unwatchable.filter(({ isMissing }) => isMissing);
+      return new Set([...fleet.present.map(({ target }) => target), ...missing].map(({ path }) => path));
     },
   };
 }
