@@ -16,6 +16,7 @@ import { WalEvents } from "../database/wal/wal-events.ts";
 import { Discovery, type FirstDiscovery } from "../discovery/discovery.ts";
 import type { MissingDatabase } from "../discovery/finder.ts";
 import type { Log } from "../env.ts";
+import { EXIT_CODES } from "../errors.ts";
 import { sweepStateHome } from "../local/folders/state-home.ts";
 import { type LocalPlaces, stateHomeOf } from "../local/places.ts";
 import type { RestoreResult } from "../recovery/restore/restore-database.ts";
@@ -49,6 +50,9 @@ import { WatchObservers } from "./watch/watch-observer.ts";
 import { UploadSummary } from "./watch/watch-summary.ts";
 import { WatchTargets } from "./watch/watch-targets.ts";
 
+/** The most databases that the last line of the log names. */
+const NAMES_MAX = 4;
+
 /** The verb `watch`. */
 export const watchVerb: Verb = {
   name: "watch",
@@ -80,9 +84,17 @@ export const watchVerb: Verb = {
     ],
   ],
   exitCodes: [
-    [0, "stopped by SIGINT, SIGTERM or SIGHUP, after a last capture; with --once: everything is uploaded"],
+    [
+      0,
+      "stopped by SIGINT, SIGTERM or SIGHUP, after a last capture of each watched database; files that are " +
+        "not uploaded in time wait on disk; with --once: everything is uploaded",
+    ],
     [2, "usage or configuration: an unknown option or key, a bad value, two databases with one name"],
-    [3, "no database can be watched: missing, not SQLite, not in WAL mode, or locked by another walrust"],
+    [
+      3,
+      "no database can be watched: missing, not SQLite, not in WAL mode, or locked by another walrust; or, " +
+        "at the end, commits of a watched database could not be captured",
+    ],
     [
       4,
       "storage, before any database could be watched, and only with named databases: the bucket is " +
@@ -203,7 +215,8 @@ async function watchStore(store: ObjectStore, parts: Parts, invocation: Invocati
     await course.close();
     const code = exitCodeOf(result, events, env.log, course.signal.aborted);
     course.assertDone(result, unwatchable);
-    return course.exitCode ?? code;
+    // Of an application that ended well, the caller still has to learn that its last commits have no backup.
+    return course.exitCode || code;
   } finally {
     firstCopies.end();
     await course.close();
@@ -227,17 +240,26 @@ function exitCodeOf(result: WatchResult, reporter: Reporter, log: Log, wasAsked:
       database: name,
     });
   }
-  for (const name of result.uncaptured) {
+  for (const { database, error } of result.uncaptured) {
+    if (error !== null) continue;
     log.warn("the last commits are not captured: the time for the last captures and uploads was over", {
-      database: name,
+      database,
       hint: "The next watch captures them; --shutdown-timeout gives more time",
     });
   }
   const foreign = result.stopped.find(({ error }) => error.code === "foreign-writer");
   const worst = foreign ?? result.stopped[0];
   if (!wasAsked && worst !== undefined) throw worst.error;
-  log.info("stopped");
-  return foreign === undefined ? 0 : foreign.error.exitCode;
+  const uncaptured = result.uncaptured.filter(({ wasWatched }) => wasWatched).map(({ database }) => database);
+  if (uncaptured.length === 0) log.info("stopped");
+  else log.error(`stopped; the last commits are not captured of ${shortList(uncaptured)}`);
+  if (foreign !== undefined) return foreign.error.exitCode;
+  return uncaptured.length === 0 ? 0 : EXIT_CODES.database;
+}
+
+function shortList(names: readonly string[]): string {
+  const more = names.length - NAMES_MAX;
+  return `${names.slice(0, NAMES_MAX).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 /** Learns of each event. */

@@ -213,13 +213,22 @@ export class WatchCourse {
       .map(({ error }) => error)
       .sort((a, b) => b.exitCode - a.exitCode);
     if (worst !== undefined) throw worst;
-    if (uncaptured[0] !== undefined) throw unfinished("database", uncaptured[0], "captured");
+    const [left] = uncaptured;
+    if (left !== undefined) throw unfinished("database", left.database, "captured", left.error);
     if (undrained[0] !== undefined) throw unfinished("storage", undrained[0], "uploaded");
   }
 }
 
-function unfinished(code: "database" | "storage", name: string, what: string): WalrustError {
-  return new WalrustError(code, `Not everything that ${name} has committed is ${what}`, {
-    hint: "The next watch continues; --shutdown-timeout gives the last capture and upload more time",
+function unfinished(
+  code: "database" | "storage",
+  name: string,
+  what: string,
+  cause: WalrustError | null = null,
+): WalrustError {
+  const reason = cause === null ? "" : `: ${cause.message}`;
+  return new WalrustError(code, `Not everything that ${name} has committed is ${what}${reason}`, {
+    hint:
+      cause?.hint ??
+      "The next watch continues; --shutdown-timeout gives the last capture and upload more time",
   });
 }

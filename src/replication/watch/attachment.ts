@@ -11,12 +11,13 @@
 import { existsSync } from "node:fs";
 import type { KnownFiles } from "../../database/wal/wal-ownership.ts";
 import type { AttachTarget } from "../../discovery/attach-target.ts";
-import { errorMessage, hasCode } from "../../errors.ts";
+import { asWalrustError, hasCode, type WalrustError } from "../../errors.ts";
 import { formatChecksum } from "../../format/ltx.ts";
 import { sentRetentionMs } from "../../local/spool-cache.ts";
 import { type Attached, adopt } from "../attach/adopt.ts";
 import { type AttachResult, attach } from "../attach/attach.ts";
 import { detachedCapturesOrNull } from "../attach/detached-captures.ts";
+import { unreadReasonOrNull } from "../attach/unread-commits.ts";
 import { anchor, type Predecessor } from "../capture/anchor.ts";
 import { capture } from "../capture/capture.ts";
 import { emptyWalAndRest } from "../capture/empty-wal.ts";
@@ -95,6 +96,8 @@ export class Attachment {
   #hasBegun = false;
   /** The progress at the last detach; null before it. */
   #last: Progress | null = null;
+  #uncaptured: WalrustError | null = null;
+  #wasWatched = false;
 
   constructor(
     readonly target: AttachTarget,
@@ -131,6 +134,16 @@ export class Attachment {
     const last = this.#last ?? NO_PROGRESS;
     const { captured } = this;
     return captured === null ? last : progressOf(captured, last, this.#anchorDue?.before.txid);
+  }
+
+  /** Why the last capture has not everything that was committed, or null. */
+  get uncaptured(): WalrustError | null {
+    return this.#uncaptured;
+  }
+
+  /** Whether the database was ever anchored and reported as watched. */
+  get wasWatched(): boolean {
+    return this.#wasWatched;
   }
 
   /** Whether captured files wait for their upload. */
@@ -266,6 +279,7 @@ export class Attachment {
     const live = this.#live;
     if (live === null || this.#hasBegun) return;
     this.#hasBegun = true;
+    this.#wasWatched = true;
     this.snapshots.begin(live);
     const { name, path } = this.target;
     this.context.emit({ event: "watching", database: name, path, txid: live.state?.txid ?? 0 });
@@ -360,7 +374,8 @@ export class Attachment {
     try {
       if (mayAttach) await this.#onceFree(() => this.#attachForLast(last));
     } catch (error) {
-      failures.push(this.#uncaptured(error));
+      failures.push(error);
+      this.#leaveUncaptured(error);
     }
     const live = this.#live;
     if (live === null) {
@@ -370,8 +385,11 @@ export class Attachment {
     try {
       await this.#onceFree(() => this.#captureLast(live, !isSpoolFull));
       if (!isSpoolFull) await this.#rest(live);
+      const unread = unreadReasonOrNull(live, this.anchorReason, this.context.env);
+      if (unread !== null) this.#leaveUncaptured(unread);
     } catch (error) {
-      failures.push(this.#uncaptured(error));
+      failures.push(error);
+      this.#leaveUncaptured(error);
     }
     this.#live?.pin.release();
     return failures;
@@ -392,14 +410,15 @@ export class Attachment {
     }
   }
 
-  #uncaptured(error: unknown): unknown {
+  #leaveUncaptured(error: unknown): void {
     const { env, closing } = this.context;
-    if (closing.isClosed) return error;
-    env.log.warn(`what was committed last is not captured: ${errorMessage(error)}`, {
+    if (closing.isClosed) return;
+    const failure = asWalrustError(error);
+    this.#uncaptured = failure;
+    env.log.warn(`what was committed last is not captured: ${failure.message}`, {
       database: this.target.name,
-      hint: "The next watch captures it, if the database is still there",
+      hint: failure.hint ?? "The next watch captures it, if the database is still there",
     });
-    return error;
   }
 
   /**

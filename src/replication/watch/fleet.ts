@@ -21,14 +21,23 @@ import { UnwatchableStatuses } from "./unwatchable-status.ts";
 import type { DatabaseStatus } from "./watch-status.ts";
 import { Watcher } from "./watcher.ts";
 
+/** A database with commits that walrust did not capture. */
+export interface UncapturedDatabase {
+  readonly database: string;
+  /** Null: the time for the drain was over before, so nobody knows whether there are any. */
+  readonly error: WalrustError | null;
+  /** False: not even its first capture was made, so nobody relies on its backup yet. */
+  readonly wasWatched: boolean;
+}
+
 /** The end of a watch. */
 export interface WatchResult {
   /** Databases that stopped for good, or could not be watched, with the reason. */
   readonly stopped: readonly { readonly database: string; readonly error: WalrustError }[];
   /** Databases with captured files that were not uploaded before the end; the files stay in the spool. */
   readonly undrained: readonly string[];
-  /** Databases whose last commits may not be captured, because the time for the drain was over before. */
-  readonly uncaptured: readonly string[];
+  /** Databases whose last commits are not captured, with the reason. */
+  readonly uncaptured: readonly UncapturedDatabase[];
 }
 
 /** The watchers of one process. */
@@ -232,12 +241,14 @@ export class Fleet {
   result(): WatchResult {
     const stopped: { database: string; error: WalrustError }[] = [];
     const undrained: string[] = [];
-    const uncaptured: string[] = [];
-    for (const { name, record, pendingCount } of this.#watchers) {
-      const { givenUp: error } = record;
-      if (error !== null) stopped.push({ database: name, error });
-      else if (!record.isEndKnown) uncaptured.push(name);
-      else if (pendingCount > 0) undrained.push(name);
+    const uncaptured: UncapturedDatabase[] = [];
+    for (const { name: database, record, pendingCount } of this.#watchers) {
+      const { givenUp, isEndKnown, attachment } = record;
+      const { wasWatched } = attachment;
+      const error = isEndKnown ? attachment.uncaptured : null;
+      if (givenUp !== null) stopped.push({ database, error: givenUp });
+      else if (!isEndKnown || error !== null) uncaptured.push({ database, error, wasWatched });
+      if (givenUp === null && isEndKnown && pendingCount > 0) undrained.push(database);
     }
     return { stopped, undrained, uncaptured };
   }

@@ -6,8 +6,9 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { linkSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { HealthReport } from "../../../src/observability/health.ts";
 import { eventually } from "../../support/eventually.ts";
-import { mustWalrust, type RunOptions } from "../../support/processes/binary.ts";
+import { mustWalrust, type RunOptions, runWalrust } from "../../support/processes/binary.ts";
 import { SqliteProcess } from "../../support/processes/sqlite-process.ts";
 import { WatchProcess } from "../../support/processes/watch-process.ts";
 import { fileDestination } from "../../support/servers/destinations.ts";
@@ -82,8 +83,8 @@ class Watched {
   }
 
   /** Stops the watch and restores. @returns the rows */
-  async restored(): Promise<unknown> {
-    expect(await this.watch.stop()).toBe(0);
+  async restored(exitCode = 0): Promise<unknown> {
+    expect(await this.watch.stop()).toBe(exitCode);
     const output = join(tempFolder("restored"), "app.db");
     await mustWalrust(["restore", "app", "-o", output, ...this.words]);
     return rowsAt(output);
@@ -121,6 +122,38 @@ describe.each([[["-shm"]], [["-wal"]], [["-shm", "-wal"]]])(
     }, 60_000);
   },
 );
+
+test("ends with 3 while an application has commits that no file has, also --exec and --once", async () => {
+  const path = join(tempFolder("unread"), "app.db");
+  const app = await newDatabase(path);
+  const { watch, words, port } = await Watched.start(path);
+  for (const suffix of ["-shm", "-wal"]) rmSync(path + suffix);
+  await insert(app, 3);
+  await watch.waitFor("the condition", () => watch.eventsOf("condition").length > 0);
+  const lagOf = async (): Promise<number> => {
+    const report = (await (await fetch(`http://127.0.0.1:${port}/health`)).json()) as HealthReport;
+    return report.databases["app"]!.lag_seconds ?? 0;
+  };
+  await eventually("a lag", async () => (await lagOf()) > 0);
+  expect(await watch.stop()).toBe(3);
+  expect(watch.stderr).toContain("stopped; the last commits are not captured of app");
+  for (const [course, exitCode] of [
+    [["--once"], 3],
+    [["--exec", "true"], 3],
+    [["--exec", "sh -c 'exit 9'"], 9],
+  ] as const) {
+    const run = await runWalrust(["watch", path, ...words, "--no-metrics", ...course]);
+    expect([course, run.exitCode]).toEqual([course, exitCode]);
+    expect(run.stderr).toMatch(/is open in a process that does not use \S+-shm and -wal/);
+  }
+  await app.close();
+  const again = await WatchProcess.start([path, ...words]);
+  await again.waitFor("its start", () => again.eventsOf("watching").length > 0);
+  expect(await again.stop()).toBe(0);
+  const restored = join(tempFolder("restored"), "app.db");
+  await mustWalrust(["restore", "app", "-o", restored, ...words]);
+  expect(await rowsAt(restored)).toEqual((await rowsAt(path)) as never);
+}, 90_000);
 
 test("is unhealthy for a hard link, and for an application that comes and goes by it", async () => {
   const path = join(tempFolder("link"), "app.db");
@@ -166,7 +199,8 @@ describe.skipIf(!canMount)("a file that is a bind mount", () => {
     expect(hints[0]).toContain("mount the folder");
     await app.must("PRAGMA wal_checkpoint(PASSIVE)");
     await watched.watch.waitForTxid(2);
-    expect(await watched.restored()).toEqual((await rowsAt(outside)) as never);
+    // The application goes on, and walrust cannot read what it commits next.
+    expect(await watched.restored(3)).toEqual((await rowsAt(outside)) as never);
   }, 60_000);
 
   test("is unhealthy where the application has the mount and the watch the original", async () => {

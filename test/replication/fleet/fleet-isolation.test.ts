@@ -124,7 +124,8 @@ test.each([false, true])(
     const run = new FleetRun([await tenant("one"), await tenant("two")], store, { config });
     await run.until("both to ask", () => store.listings >= 2);
     const result = await run.stop();
-    expect(result).toEqual({ stopped: [], undrained: [], uncaptured: ["one", "two"] });
+    const uncaptured = ["one", "two"].map((database) => ({ database, error: null, wasWatched: false }));
+    expect(result).toEqual({ stopped: [], undrained: [], uncaptured });
     expect(run.lines.filter(({ level }) => level === "error")).toEqual([]);
   },
 );
@@ -140,7 +141,8 @@ test("the end of a watch aborts the reading of an image", async () => {
   const store = new MemoryStore();
   const run = new WatchRun([targetOf(path)], store, { sync: { shutdownTimeoutMs: 0 } }, { turn });
   await run.until("the first slice", () => slices > 0);
-  expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured: ["app"] });
+  const uncaptured = [{ database: "app", error: null, wasWatched: false }];
+  expect(await run.stop()).toEqual({ stopped: [], undrained: [], uncaptured });
   expect(slices).toBeLessThan(40);
   expect(run.lines.filter(({ level }) => level === "error")).toEqual([]);
   const again = await new WatchRun([targetOf(path)], store).watching();

@@ -95,8 +95,33 @@ test("with an unwatchable file at the path: the log reports that it is not captu
   for (const suffix of ["-wal", "-shm"]) rmSync(path + suffix);
   copyFileSync(from, `${path}.new`);
   renameSync(`${path}.new`, path);
-  await run.stop();
+  const { uncaptured } = await run.stop();
+  expect(uncaptured).toMatchObject([{ database: "app", error: { code: "not-wal" }, wasWatched: true }]);
   expect(run.isSaid("what was committed last is not captured")).toBe(true);
   expect(run.isSaid("it is not in WAL mode")).toBe(true);
   await provenHistory(store, "app");
+});
+
+test("with a file that was deleted in use: only commits that no file has count as not captured", async () => {
+  for (const isLost of [false, true]) {
+    const { path, app, run } = await watched();
+    for (const suffix of ["", "-wal", "-shm"]) rmSync(path + suffix);
+    if (isLost) await app.must("INSERT INTO t(v) VALUES ('lost')");
+    const { uncaptured } = await run.stop();
+    expect(uncaptured.map(({ error }) => error?.message)).toEqual(
+      isLost ? [`${path} was deleted in use: no file has its commits after TXID 2`] : [],
+    );
+  }
+});
+
+test("with a database that was refused at the start: it does not count as not captured", async () => {
+  const { path, app } = await newDatabase();
+  apps.push(app);
+  await app.must("PRAGMA journal_mode = DELETE");
+  const { store, run } = await watched();
+  await run.stop();
+  const found = { ...targetOf(path, "found"), isDiscovered: true };
+  const other = new WatchRun([found], store, {}, {}, { discover: () => new Promise(() => {}) });
+  await other.until("the refusal", () => other.isSaid("it is not in WAL mode"));
+  expect(await other.stop()).toEqual({ stopped: [], undrained: [], uncaptured: [] });
 });

@@ -113,6 +113,17 @@ describe.each([
     expect(valuesOf(await newestImage(store, "app"))).toContain("last");
   }, 20_000);
 
+  test("counts as not captured at the end if no file has the commits", async () => {
+    const { path, app, run } = await watched();
+    for (const suffix of suffixes) rmSync(path + suffix);
+    await run.until("the condition", () => codesOf(run).includes("not-shared"));
+    await app.must("INSERT INTO t(v) VALUES ('last')");
+    await run.until("a lag", () => isWalThere || (run.status().lagMs ?? 0) > 0);
+    const { uncaptured } = await run.stop();
+    expect(uncaptured.map(({ error }) => error?.code)).toEqual(isWalThere ? [] : ["database"]);
+    expect(run.isSaid("what was committed last is not captured")).toBe(!isWalThere);
+  }, 20_000);
+
   test("makes walrust neither checkpoint nor create a file", async () => {
     const { path, app, run } = await watched();
     for (const suffix of suffixes) rmSync(path + suffix);
