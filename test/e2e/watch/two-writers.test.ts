@@ -42,7 +42,8 @@ test("watch of two copies of a folder: one ends with 4 each time, and one histor
   for (const watch of [original, copied]) {
     await watch.waitFor("watching", () => watch.eventsOf("watching").length > 0);
   }
-  expect(copied.stderr).toContain("the local state was copied here");
+  // The log and the events come through two pipes.
+  await copied.waitFor("its log", () => copied.stderr.includes("the local state was copied here"));
   commit(path, "in the original");
   await original.waitForTxid(2);
   commit(copy, "in the copy");
