@@ -34,7 +34,7 @@ if command -v npm >/dev/null; then
   mkdir "$work/npm"
   cd "$work/npm"
   echo '{"private":true}' >package.json
-  npm install --offline --no-audit --no-fund \
+  npm install --offline --no-audit --no-fund --cache "$work/cache" \
     "$packages"/walrust-[0-9]*.[0-9]*.[0-9]*.tgz "$packages/walrust-$target"-[0-9]*.tgz
   try "$work/npm/node_modules/.bin/walrust" from-npm
 fi

@@ -9,7 +9,8 @@ import { cleanEnvironment, untilTestEnds, walrustBinary } from "../../support/pr
 import { testWith } from "../../support/servers/peers.ts";
 import { tempFolder } from "../../support/temp.ts";
 
-setDefaultTimeout(240_000);
+// A machine with thirty waiting processes takes a minute.
+setDefaultTimeout(400_000);
 
 const SCRIPTS = join(import.meta.dir, "../../../scripts");
 
