@@ -1,6 +1,7 @@
 """Shared by the tests of the Python package: databases, places, and programs in the place of walrust."""
 
 import contextlib
+import os
 import pathlib
 import sqlite3
 import stat
@@ -16,6 +17,9 @@ from walrust import Walrust
 
 #: The limit of every wait, in seconds. A wait ends with its condition.
 LIMIT = 30.0
+
+# A busy machine may need longer than 5 s for the last uploads.
+os.environ["WALRUST_SYNC_SHUTDOWN_TIMEOUT"] = "60"
 
 
 class PlaceTest(unittest.TestCase):

@@ -6,7 +6,7 @@ import signal
 import threading
 import unittest
 
-from support import PlaceTest, eventually, insert, is_running
+from support import LIMIT, PlaceTest, eventually, insert, is_running
 from walrust import ConfigurationError, DatabaseError, Walrust
 
 #: An application that watches its database, commits when it is told to, and waits for its end.
@@ -52,7 +52,8 @@ class WatchTest(PlaceTest):
 
     def test_a_start_without_a_database_fails(self):
         with self.assertRaises(DatabaseError):
-            self.walrust.watch(self.folder / "absent.db")
+            # On a busy machine, the start returns after 5 s, before the failure.
+            self.walrust.watch(self.folder / "absent.db").wait(LIMIT)
         with self.assertRaises(ConfigurationError):
             self.walrust.watch()
 
@@ -112,7 +113,9 @@ class WatchTest(PlaceTest):
     def test_a_replica_follows(self):
         connection = self.create()
         replica_path = self.folder / "replica.db"
-        with self.walrust.watch(self.path, wal_sync_interval=0.05):
+        with self.walrust.watch(self.path, wal_sync_interval=0.05) as watching:
+            # Without a first snapshot there is nothing to follow.
+            next(event for event in watching if event["event"] == "uploaded")
             source = f"{self.bucket}/app"
             with Walrust("file:///elsewhere").replicate(source, replica_path, interval="50ms"):
                 insert(connection)
