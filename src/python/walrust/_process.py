@@ -75,10 +75,28 @@ class ChildProcess:
         self._stopping = threading.Lock()
         self._is_stopped = False
         self._last_log: collections.deque[str] = collections.deque(maxlen=_KEPT_LINES_MAX)
-        self._log_reader = threading.Thread(target=self._read_log, name=f"walrust-{verb}-log", daemon=True)
-        self._log_reader.start()
-        # No settings but those of the command line: the child reads no walrust.toml that it was not given.
-        self._write(b'""\n')
+        # The thread holds no reference to this object, so that __del__ runs when nobody else has one.
+        self._log_reader = threading.Thread(
+            target=_read_log,
+            args=(_pipe(self._popen.stderr), self._last_log),
+            name=f"walrust-{verb}-log",
+            daemon=True,
+        )
+        try:
+            self._log_reader.start()
+            # No settings but those of the command line: the child reads no walrust.toml by itself.
+            self._write(b'""\n')
+        except BaseException:
+            self._popen.kill()
+            raise
+
+    def __del__(self) -> None:
+        """Stops a child that nobody waits for: an exception such as KeyboardInterrupt came between its start
+        and the call that would have waited. `subprocess` itself would keep the input open.
+        """
+        popen = self.__dict__.get("_popen")
+        if popen is not None:
+            popen.stdin.close()
 
     @property
     def pid(self) -> int:
@@ -137,23 +155,23 @@ class ChildProcess:
         except (OSError, ValueError):
             pass  # The child is gone, and its end tells why.
 
-    def _read_log(self) -> None:
-        for line in _lines(_pipe(self._popen.stderr), _LOG_LINE_MAX):
-            text = line.decode("utf-8", "replace").rstrip()
-            if text:
-                self._log(text)
 
-    def _log(self, text: str) -> None:
+def _read_log(pipe: IO[bytes], last_log: collections.deque[str]) -> None:
+    """Hands each line of the log to the logger, and keeps the last warnings and errors."""
+    for line in _lines(pipe, _LOG_LINE_MAX):
+        text = line.decode("utf-8", "replace").rstrip()
+        if not text:
+            continue
         entry = _log_entry(text)
         level = _LEVELS.get(str(entry.get("level")), logging.DEBUG)
         message = str(entry["message"])
         # The text of an error that ends the child is no line of the log: it becomes an exception.
         if level >= logging.WARNING or "level" not in entry:
-            self._last_log.append(message)
+            last_log.append(message)
         try:
             LOGGER.log(level, "%s", _log_text(message, entry), extra={"walrust": entry})
         except Exception:
-            # A filter or a handler of the application; logging itself reports what fails inside of handlers.
+            # A filter of the application. The log must be read on, or the child would wait.
             logging.getLogger(__name__).debug("the logger failed", exc_info=True)
 
 

@@ -61,8 +61,8 @@ class Running(Generic[Event]):
         self._ready = False
         self._asked = threading.Event()
         self._child = start()
-        threading.Thread(target=self._run, name=f"walrust-{self._child.verb}", daemon=True).start()
         try:
+            threading.Thread(target=self._run, name=f"walrust-{self._child.verb}", daemon=True).start()
             self._await_start()
         except BaseException:
             self.kill()

@@ -1,13 +1,16 @@
 """The child process, played by programs that fail, flood, hang or say nothing."""
 
+import gc
 import os
 import pathlib
 import signal
+import warnings
 import threading
 from datetime import timedelta
 
 from support import PlaceTest, eventually, is_running
 from walrust import ConfigurationError, IntegrityError, StorageError, Walrust, WalrustError
+from walrust._process import ChildProcess
 
 
 class WordsTest(PlaceTest):
@@ -186,6 +189,17 @@ class ProcessTest(PlaceTest):
             walrust.watch("app.db")
         names = lambda: [thread.name for thread in threading.enumerate() if "walrust" in thread.name]
         eventually("the end of the threads", lambda: names() == [])
+
+    def test_a_child_that_nobody_holds_ends(self):
+        mark = self.folder / "ended"
+        program = self.program(f"wait(); open({str(mark)!r}, 'w').close()")
+        # As an exception between the start of a child and the call that would wait for it.
+        with warnings.catch_warnings():
+            # subprocess warns of a child that still runs.
+            warnings.simplefilter("ignore", ResourceWarning)
+            ChildProcess(str(program), "list", [], os.environ)
+            gc.collect()
+        eventually("the end of the child", mark.exists)
 
     def test_events_that_nobody_reads_are_counted_and_dropped(self):
         walrust = self.using("""
