@@ -206,7 +206,8 @@ export class Simulation {
 
   /** Paths, writers and digests of one run are not those of the next. */
   #timeless(message: string): string {
-    return message.replaceAll(this.folder, "").replace(/[0-9a-f]{16,}/g, "…");
+    const own = message.replaceAll(this.folder, "").replaceAll(dirname(this.folder), "");
+    return own.replace(/[0-9a-f]{16,}/g, "…");
   }
 
   /** Runs code of walrust outside a promise. */

@@ -4,7 +4,7 @@
  */
 import { Database } from "bun:sqlite";
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { remediesOf } from "../../../src/commands/verify/finding-remedies.ts";
 import { goneReport } from "../../../src/commands/verify/local-histories.ts";
@@ -49,7 +49,7 @@ interface Document {
 }
 
 describe("verify of a bucket that lost a whole database", () => {
-  test("--all names it and exits with 5, beside a sound one and in an empty bucket", async () => {
+  test("--all names it and exits with 5, beside a sound one and in a bucket without objects", async () => {
     const { bucket, words, config, shop } = await uploaded();
     expect((await walrust("verify", "--all", ...words, ...config)).exitCode).toBe(0);
     rmSync(join(bucket, "shop"), { recursive: true });
@@ -63,6 +63,9 @@ describe("verify of a bucket that lost a whole database", () => {
     expect(databases[1]!.findings).toMatchObject([{ code: "missing-database", txid: 1 }]);
     expect(databases[1]!.findings[0]!.message).toContain(shop);
     rmSync(join(bucket, "users"), { recursive: true });
+    // An empty folder is the mount point of a disk that is not mounted: nothing is known about the backups.
+    expect((await walrust("verify", "--all", ...words, ...config)).exitCode).toBe(4);
+    mkdirSync(join(bucket, "users"));
     const text = await walrust("verify", "--all", ...words, ...config);
     expect(text.exitCode).toBe(5);
     expect(text.stdout).toContain("ERROR missing-database: nothing is stored under this name");

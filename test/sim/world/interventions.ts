@@ -173,5 +173,5 @@ export function shortPath(path: string): string {
     .join("/")
     .replace(/\.[0-9a-f]{16}\.tmp$/, ".tmp")
     .replace(/\bwalrust-(sim-)?[A-Za-z0-9]{6}(?=\/|$)/, "walrust-$1…")
-    .replace(/\bwalrust-\d+-\d+\.sock$/, "walrust-….sock");
+    .replace(/\bwalrust-\d+-[0-9a-f]+\.sock$/, "walrust-….sock");
 }
