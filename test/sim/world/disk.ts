@@ -43,7 +43,10 @@ export class Disk {
   cut(chance: Chance): string[] {
     const present = new Map(this.#present());
     const synced = new Set([...this.#durable.values()].map((bytes) => bytes.toString("latin1")));
-    const paths = [...new Set([...present.keys(), ...this.#durable.keys()])].sort();
+    const contentOf = (path: string): Buffer => present.get(path) ?? this.#durable.get(path) ?? NOTHING;
+    const paths = [...new Set([...present.keys(), ...this.#durable.keys()])].sort(
+      (a, b) => compareText(untagged(a), untagged(b)) || Buffer.compare(contentOf(a), contentOf(b)),
+    );
     const lines: string[] = [];
     for (const path of paths) {
       const now = present.get(path) ?? null;
@@ -62,6 +65,17 @@ export class Disk {
   *#present(): Generator<[string, Buffer]> {
     for (const folder of this.folders) yield* filesBelow(folder);
   }
+}
+
+const NOTHING = Buffer.alloc(0);
+
+/** A path without the random part of a temporary name, which no seed repeats. */
+function untagged(path: string): string {
+  return path.replace(/\.[0-9a-f]{16}\.tmp$/, ".tmp");
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function* filesBelow(folder: string): Generator<[string, Buffer]> {
