@@ -60,11 +60,24 @@ export function systemEnv(log: Log): Env {
   };
 }
 
-const NEVER_NOTIFIED = new Int32Array(new SharedArrayBuffer(4));
+type Usleep = (durationUs: number) => number;
 
-/** Unlike `Bun.sleepSync`, it knows fractions of a ms. */
+/** Null: this system has no libc to reach. Undefined: not asked yet. */
+let usleep: Usleep | null | undefined;
+
+/**
+ * Blocks for a time of the kernel's, which no jump of the wall clock changes. `Bun.sleepSync` cuts fractions
+ * of a ms off. `Atomics.wait` knows them, but waits for a time of the wall clock: when this clock is set back
+ * by an hour meanwhile, it blocks for an hour.
+ */
 function blockThread(durationMs: number): void {
-  Atomics.wait(NEVER_NOTIFIED, 0, 0, durationMs);
+  if (durationMs >= 1) return Bun.sleepSync(durationMs);
+  if (usleep === undefined) {
+    const functions = libcFunctionsOrNull({ usleep: { args: ["u32"], returns: "i32" } });
+    usleep = functions?.usleep ?? null;
+  }
+  if (usleep === null) Bun.sleepSync(1);
+  else usleep(Math.max(0, Math.ceil(durationMs * 1000)));
 }
 
 function systemSleep(durationMs: number, signal?: AbortSignal): Promise<void> {

@@ -4,7 +4,11 @@
  */
 import { describe, expect, test } from "bun:test";
 import { getEventListeners } from "node:events";
+import { join } from "node:path";
+import { ShiftedClock } from "../scripts/chaos/machine/shifted-clock.ts";
 import { libcFunctionsOrNull, SILENT_LOG, systemEnv } from "../src/env.ts";
+import { PEERS_REQUIRED } from "./support/servers/peers.ts";
+import { tempFolder } from "./support/temp.ts";
 
 const env = systemEnv(SILENT_LOG);
 const LONG_MS = 3_600_000;
@@ -30,6 +34,28 @@ describe("systemEnv clocks", () => {
     for (let wait = 0; wait < 50; wait++) env.sleepSync(0.1);
     expect(env.monotonicMs() - start).toBeGreaterThanOrEqual(5);
   });
+});
+
+const hasCompiler = ["cc", "gcc", "clang"].some((name) => Bun.which(name) !== null);
+
+/**
+ * Waits an hour behind the kernel's wall clock, which is where a clock that was set back leaves a deadline.
+ */
+const WAITS = `
+const { SILENT_LOG, systemEnv } = await import(${JSON.stringify(join(import.meta.dir, "../src/env.ts"))});
+for (const ms of [0.02, 0.5, 1, 3]) systemEnv(SILENT_LOG).sleepSync(ms);
+console.log(Date.now());`;
+
+test.skipIf(!hasCompiler && !PEERS_REQUIRED)("sleepSync does not wait for the wall clock", async () => {
+  const clock = await ShiftedClock.make(tempFolder("clock"));
+  if (typeof clock === "string") throw new Error(clock);
+  clock.jump(LONG_MS);
+  const env = { ...process.env, ...clock.env };
+  const stdio = ["ignore", "pipe", "inherit"] as ["ignore", "pipe", "inherit"];
+  const child = Bun.spawn([process.execPath, "-e", WAITS], { env, stdio, timeout: 20_000 });
+  // The shim is at work, and nothing waited for the hour.
+  expect(Number(await child.stdout.text())).toBeGreaterThan(Date.now() + LONG_MS / 2);
+  expect(await child.exited).toBe(0);
 });
 
 describe("systemEnv sleep", () => {

@@ -44,6 +44,7 @@ export const TIMELESS: readonly string[] = [
   "src/database/files/scratch-buffers.ts sumScratch",
   "src/database/files/sole-descriptor.ts fcntl",
   "src/database/wal/wal-events.ts isOpen",
+  "src/env.ts usleep",
   "src/format/crc64.ts registerHigh",
   "src/format/crc64.ts registerLow",
   "src/format/ltx-encoder.ts spareBuffers",
