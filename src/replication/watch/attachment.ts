@@ -488,11 +488,11 @@ function predecessorOf({ before }: DueAnchor, { state }: LiveDatabase): Predeces
 }
 
 /**
- * Takes over which captures still wait. The attach has read them before it waited for the bucket, and
- * meanwhile some were sent without the database. No merge takes such captures in.
+ * Takes over which captures still wait: since the attach has read them, some were sent without the database.
+ * No merge takes such captures in. An upload that still sends one ends with it.
  */
 function takeSentOver(live: LiveDatabase, { state, pending, acknowledged }: Captured): void {
   if (live.state === null || live.state.txid !== state?.txid || live.state.chain !== state.chain) return;
-  live.pending.splice(0, live.pending.length, ...pending);
+  live.pending.splice(0, live.pending.length, ...pending.splice(0));
   live.acknowledged = acknowledged;
 }
