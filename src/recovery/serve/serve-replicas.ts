@@ -147,6 +147,7 @@ class PushBody extends ReceivedBody {
     readonly served: ServedReplica,
     readonly route: PushRoute & { readonly kind: "object" },
     readonly metadata: ObjectMetadata,
+    readonly onClose: () => void,
   ) {
     super(sizeBytes, filePath);
     this.#arrived = served.replica.expect();
@@ -155,6 +156,7 @@ class PushBody extends ReceivedBody {
   override close(): void {
     super.close();
     this.#arrived();
+    this.onClose();
   }
 }
 
@@ -207,9 +209,13 @@ class Answers {
     if (bodyBytes < LTX_SIZE_MIN)
       return this.#replyOf(served, { refused: "unsound", message: `an LTX file has ${LTX_SIZE_MIN} bytes` });
     const folder = bodyFolderOf(this.input.places);
-    if (diskRoomOf(folder).freeBytes < bodyBytes + RESERVE_BYTES / 4) return plainReply(507);
+    const forget = (): void => this.replicas.forgetIfEmpty(route.name);
+    if (diskRoomOf(folder).freeBytes < bodyBytes + RESERVE_BYTES / 4) {
+      forget();
+      return plainReply(507);
+    }
     const filePath = `${folder}/.walrust-push`;
-    return new PushBody(bodyBytes, filePath, served, route, metadataOf(headers));
+    return new PushBody(bodyBytes, filePath, served, route, metadataOf(headers), forget);
   }
 
   async #put(body: PushBody): Promise<HttpReply> {
