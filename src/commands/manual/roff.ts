@@ -3,7 +3,7 @@
  *
  * A line of source is a request if and only if it begins with "." or "'". A backslash begins an escape. The
  * characters - ' \` ^ ~ stand for typographic ones, so each is written as an escape: a reader can copy a
- * command from the page. Everything outside of ASCII is written as \\[uXXXX].
+ * command from the page. Everything outside of ASCII is written by its code point, as in \\[u00E9].
  *
  * Source: groff_man(7), groff_char(7), man(7) of mandoc.
  */
