@@ -34,7 +34,13 @@ import {
 import { ReplicaDatabase } from "./replica-database.ts";
 import { sweepLeftovers } from "./replica-lock.ts";
 import { DivergedError } from "./replica-plan.ts";
-import { type ReplicaPoint, readReplicaState, replicaStatePath, writeReplicaState } from "./replica-state.ts";
+import {
+  advanceReplicaState,
+  type ReplicaPoint,
+  readReplicaState,
+  replicaStatePath,
+  writeReplicaState,
+} from "./replica-state.ts";
 
 /** An event of a replica. */
 export type ReplicaEvent =
@@ -234,7 +240,8 @@ export class ReplicaFile {
   }
 
   #commit(next: ReplicaPoint): void {
-    this.#writeState(this.#point, next);
+    const { localPath, heldPath, source } = this.identity;
+    advanceReplicaState(localPath, { source, current: this.#point, next }, heldPath);
     this.#database!.commit();
     this.#database!.txid = next.txid;
     this.#point = next;

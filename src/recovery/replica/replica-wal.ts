@@ -6,7 +6,7 @@
  * written last, after every check, and then the file is synced. The caller holds byte 120 (writer).
  * format/wal.ts describes the format.
  */
-import { closeSync, fsyncSync, ftruncateSync, readSync, writeSync } from "node:fs";
+import { closeSync, fdatasyncSync, ftruncateSync, readSync, writeSync } from "node:fs";
 import { descriptorIdentity, type FileIdentity, isSameFile } from "../../database/files/descriptors.ts";
 import { openRegular } from "../../database/files/regular-file.ts";
 import { Uint32List } from "../../database/files/scratch-buffers.ts";
@@ -131,7 +131,7 @@ export class WalAppender {
   /** Writes all appended frames to the disk, durably. */
   sync(): void {
     this.#flush();
-    this.#try("sync", () => fsyncSync(this.#fd));
+    this.#try("sync", () => fdatasyncSync(this.#fd));
   }
 
   close(): void {
@@ -180,7 +180,7 @@ export class WalAppender {
     view.setUint32(24, sum.checksum1);
     view.setUint32(28, sum.checksum2);
     this.#write(bytes, 0);
-    this.#try("sync", () => fsyncSync(this.#fd));
+    this.#try("sync", () => fdatasyncSync(this.#fd));
     return sum;
   }
 

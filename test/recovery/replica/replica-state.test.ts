@@ -1,10 +1,11 @@
 /** The state file and the source of a replica: reading inverts writing, and rejects every change. */
 import { describe, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Checksum, Txid } from "../../../src/format/types.ts";
 import { parseReplicaSource, replicaSourceOf } from "../../../src/recovery/replica/replica-source.ts";
 import {
+  advanceReplicaState,
   readReplicaState,
   replicaStatePath,
   writeReplicaState,
@@ -24,6 +25,29 @@ const STATE = {
   current: POINT,
   next: { ...POINT, txid: 8 as Txid, chain: null },
 };
+/** STATE in format 1. */
+const OLD_STATE = `{
+  "format": 1,
+  "source": "s3://bucket/vm/app",
+  "current": {
+    "txid": 7,
+    "time": "2026-03-01T00:00:00.000Z",
+    "checksum": "8000000000000abc",
+    "chain": "abababababababababababababababababababababababababababababababab",
+    "page_size": 4096,
+    "page_count": 12
+  },
+  "next": {
+    "txid": 8,
+    "time": "2026-03-01T00:00:00.000Z",
+    "checksum": "8000000000000abc",
+    "chain": null,
+    "page_size": 4096,
+    "page_count": 12
+  },
+  "sha256": "2a7a605ccfac0d8bf634e8bdd15307eac46afe1649b5505a777175831082716b"
+}
+`;
 
 describe("replica state", () => {
   test("is read as written", () => {
@@ -50,6 +74,57 @@ describe("replica state", () => {
       writeFileSync(path, bytes.subarray(0, at));
       expect(readReplicaState(local).kind).toBe("lost");
     }
+  });
+
+  test("advances in place, slot by slot", () => {
+    const local = join(tempFolder("state"), "replica.db");
+    writeReplicaState(local, STATE);
+    const path = replicaStatePath(local);
+    const { ino, size } = statSync(path);
+    for (let txid = 9; txid < 20; txid++) {
+      const state = { ...STATE, current: POINT, next: { ...POINT, txid: txid as Txid } };
+      advanceReplicaState(local, state);
+      expect(readReplicaState(local)).toEqual({ kind: "state", state });
+    }
+    expect(statSync(path)).toMatchObject({ ino, size });
+  });
+
+  test("a write that is cut off anywhere leaves the state before it", () => {
+    const local = join(tempFolder("state"), "replica.db");
+    const path = replicaStatePath(local);
+    const stateAt = (txid: number) => ({ ...STATE, next: { ...POINT, txid: txid as Txid } });
+    writeReplicaState(local, stateAt(8));
+    for (const txid of [9, 10]) {
+      const before = readFileSync(path);
+      advanceReplicaState(local, stateAt(txid));
+      const after = readFileSync(path);
+      const slotSize = after.length / 2;
+      const begin = txid === 9 ? slotSize : 0;
+      for (let written = 0; written < slotSize; written++) {
+        const torn = Buffer.from(before);
+        after.copy(torn, begin, begin, begin + written);
+        writeFileSync(path, torn);
+        const expected = [txid - 1, txid].map((one) => ({ kind: "state" as const, state: stateAt(one) }));
+        expect(expected).toContainEqual(readReplicaState(local) as (typeof expected)[0]);
+      }
+      writeFileSync(path, after);
+    }
+  });
+
+  test("replaces a file that has no room, is missing, or is of format 1", () => {
+    const local = join(tempFolder("state"), "replica.db");
+    const path = replicaStatePath(local);
+    advanceReplicaState(local, STATE);
+    expect(readReplicaState(local)).toEqual({ kind: "state", state: STATE });
+    const long = { ...STATE, source: `s3://bucket/${"long/".repeat(400)}app` };
+    advanceReplicaState(local, long);
+    expect(readReplicaState(local)).toEqual({ kind: "state", state: long });
+
+    writeFileSync(path, OLD_STATE);
+    expect(readReplicaState(local)).toEqual({ kind: "state", state: STATE });
+    advanceReplicaState(local, { ...STATE, current: null });
+    expect(readReplicaState(local)).toEqual({ kind: "state", state: { ...STATE, current: null } });
+    expect(readFileSync(path, "utf8")).toContain('"format": 2');
   });
 });
 
