@@ -4,6 +4,10 @@
  * pauses add some 25 frames in each ms, so each wait begins short.
  */
 
+import type { ReplicationConfig } from "../../config/config.ts";
+import type { WalIndexHeader } from "../../format/wal-index.ts";
+import type { LoopLoad } from "../context/loop-load.ts";
+
 /** Between two lengths that give a rate: a shorter time shows bursts. */
 const RATE_MS_MIN = 20;
 /** The longest that an attempt for the write lock blocks the loop; it doubles while attempts fail. */
@@ -28,6 +32,36 @@ const PARTIAL_MS_MAX = 1_000;
 
 /** Why a checkpoint did not copy the whole WAL, or did not begin. */
 export type CheckpointObstacle = "unseen" | "spent" | "busy" | "partial";
+
+/** The facts that decide about the next checkpoint of a database. */
+interface CycleFacts {
+  readonly pace: CheckpointPace | null;
+  readonly load?: LoopLoad | undefined;
+  readonly sync: ReplicationConfig["sync"];
+  /** The last checkpoint that copied the whole WAL, on the monotonic clock. */
+  readonly lastCycleMs: number;
+}
+
+/** The length of the WAL, in frames, from which on it is checkpointed. */
+export function checkpointFrames({
+  config,
+  load,
+}: {
+  readonly config: ReplicationConfig;
+  readonly load?: LoopLoad;
+}): number {
+  return config.sync.minCheckpointPageCount * (load?.walStretch ?? 1);
+}
+
+/** Whether a checkpoint cycle is due. @param index the wal-index; null: it cannot be read */
+export function isCycleDue(index: WalIndexHeader | null, facts: CycleFacts, nowMs: number): boolean {
+  if (index === null || index.mxFrame === 0 || index.backfilled >= index.mxFrame) return false;
+  const { pace, load, sync, lastCycleMs } = facts;
+  const length = index.mxFrame / sync.minCheckpointPageCount;
+  const isOld = nowMs - lastCycleMs >= sync.checkpointIntervalMs;
+  if (!isOld && length < (load?.walStretch ?? 1)) return false;
+  return pace?.isFree(nowMs) !== false && load?.mayCheckpoint(length, nowMs) !== false;
+}
 
 /** The pace of the checkpoints of one database. All times are on the monotonic clock, in ms. */
 export class CheckpointPace {

@@ -11,7 +11,7 @@ import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { BlockingBudget } from "../context/blocking-budget.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type CaptureOutcome, capture, type TimedIndex, timedIndexOf } from "./capture.ts";
-import { type CheckpointObstacle, CheckpointPace } from "./checkpoint-pace.ts";
+import { type CheckpointObstacle, CheckpointPace, checkpointFrames, isCycleDue } from "./checkpoint-pace.ts";
 import { captureDeleted, fateOf } from "./deleted-capture.ts";
 import { emptyWalIfUnused, recordFile, recordRest, renewWalIndexIfUnused } from "./empty-wal.ts";
 import { detectOverwrite, type FileNews, OVERWRITTEN } from "./file-changes.ts";
@@ -272,11 +272,11 @@ export class WalPoller {
     const isCycleDue = limits.mayCheckpoint && !this.isRequested && this.#isCycleDue(seen.index, nowMs);
     const outcome = isDue && !isCycleDue ? this.#capture(live, nowMs, seen, limits.fileNews) : QUIET;
     if (!isCalm(outcome) || !limits.mayCheckpoint) return outcome;
-    const { index } = seen;
     this.#cycleFrames = 0;
-    let reason: string | null;
+    let reason = null;
     try {
-      reason = this.#checkpointIfDue(live, pin, index, nowMs) ?? this.#restIfAlone(live, index, nowMs);
+      reason = this.#checkpointIfDue(live, pin, seen.index, nowMs);
+      reason ??= this.#restIfAlone(live, seen.index, nowMs);
     } catch (error) {
       // A checkpoint that is refused again and again must not keep commits from being captured.
       if (isDue && isCycleDue && this.#cycleFrames === 0) this.#capture(live, nowMs, null, limits.fileNews);
@@ -290,10 +290,9 @@ export class WalPoller {
 
   /** Whether a checkpoint cycle is due. @param index the wal-index at the begin of the poll */
   #isCycleDue(index: WalIndexHeader | null, nowMs: number): boolean {
-    const { minCheckpointPageCount, checkpointIntervalMs } = this.context.config.sync;
-    if (index === null || index.mxFrame === 0 || index.backfilled >= index.mxFrame) return false;
-    const isOld = nowMs - this.#lastCycleMs >= checkpointIntervalMs;
-    return (isOld || index.mxFrame >= minCheckpointPageCount) && this.#pace?.isFree(nowMs) !== false;
+    const { load, config } = this.context;
+    const facts = { pace: this.#pace, load, sync: config.sync, lastCycleMs: this.#lastCycleMs };
+    return isCycleDue(index, facts, nowMs);
   }
 
   #pollLockless(live: LiveDatabase, pin: LocklessPin, nowMs: number): PollOutcome {
@@ -416,14 +415,12 @@ export class WalPoller {
    */
   #checkpointIfDue(live: LiveDatabase, pin: Pin, index: WalIndexHeader | null, nowMs: number): string | null {
     if (live.mayRestart) this.#lastCycleMs = nowMs;
-    // The length of the WAL counts, captured or not: a cycle captures first.
-    const frames = index?.mxFrame ?? 0;
-    const { sync } = this.context.config;
+    const frames = index?.mxFrame ?? 0; // Captured or not: a cycle captures first.
     const pace = this.#paceOf(frames, nowMs);
     pace?.saw(frames, nowMs);
     if (index === null || frames === 0 || index.backfilled >= frames) return null;
     if (this.#isCycleDue(index, nowMs)) return this.#checkpoint(live, pin, frames, nowMs);
-    this.#checkpointDueMs = pace?.dueMs(sync.minCheckpointPageCount) ?? Number.POSITIVE_INFINITY;
+    this.#checkpointDueMs = pace?.dueMs(checkpointFrames(this.context)) ?? Number.POSITIVE_INFINITY;
     if (frames >= MARK_FRAMES && pin.state === "frozen" && nowMs >= this.#nextMarkMs) {
       this.#nextMarkMs = nowMs + MARK_INTERVAL_MS;
       pin.mark();
@@ -463,28 +460,30 @@ export class WalPoller {
     const truncate = frames > config.sync.walTruncateThresholdPages;
     const cycleOptions = { writeLockTimeoutMs: Math.min(availableMs, budgetMs), truncate };
     const result = checkpointCycle(pin, captureAll, cycleOptions, env);
+    const endMs = env.monotonicMs();
+    this.context.load?.checkpointed(endMs - startMs);
     if (broken !== null) return broken;
     recordFile(live);
     if (pin.state === "released") live.pinLost = "the pin could not be taken again after a checkpoint";
     if (result.outcome === "complete") {
       this.#lastCycleMs = nowMs;
-      pace.completed(env.monotonicMs());
-      this.#checkpointDueMs = pace.dueMs(config.sync.minCheckpointPageCount);
+      pace.completed(endMs);
+      this.#checkpointDueMs = pace.dueMs(checkpointFrames(this.context));
       // Under the write lock all frames were captured and then copied, so the next writer restarts the WAL.
       if (result.writeLockHeldMs > 0) live.mayRestart = true;
       const type = result.isTruncated ? "truncate" : "passive";
-      const times = { held_ms: result.writeLockHeldMs, duration_ms: env.monotonicMs() - startMs };
+      const times = { held_ms: result.writeLockHeldMs, duration_ms: endMs - startMs };
       emit({ event: "checkpointed", database: this.name, frames, type, ...times });
       return null;
     }
     const isBusy = result.outcome === "busy";
-    if (isBusy) this.#blocking.spent(env.monotonicMs() - startMs);
+    if (isBusy) this.#blocking.spent(endMs - startMs);
     return this.#hindered(pace, isBusy ? "busy" : "partial");
   }
 
   #hindered(pace: CheckpointPace, by: CheckpointObstacle): null {
     pace.hindered(by, this.context.env.monotonicMs());
-    this.#checkpointDueMs = pace.dueMs(this.context.config.sync.minCheckpointPageCount);
+    this.#checkpointDueMs = pace.dueMs(checkpointFrames(this.context));
     return null;
   }
 }

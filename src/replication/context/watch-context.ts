@@ -12,6 +12,7 @@ import type { Semaphore } from "../../storage/guard/semaphore.ts";
 import type { BlockingBudget } from "./blocking-budget.ts";
 import type { ClosingSignal } from "./closing-signal.ts";
 import type { Conditions } from "./conditions.ts";
+import type { LoopLoad } from "./loop-load.ts";
 import type { OwnWriters } from "./own-writers.ts";
 import type { Pushing } from "./pushing.ts";
 import type { Validation, WatchEvent } from "./watch-events.ts";
@@ -40,6 +41,8 @@ export interface SharedContext {
   readonly upkeeps: Semaphore;
   /** How long attempts at write locks may block the loop; each database has its own limit if absent. */
   readonly blocking?: BlockingBudget;
+  /** How long a pass over all databases takes; absent: not measured. */
+  readonly load?: LoopLoad;
   /** The ids that this process has written with. */
   readonly writers: OwnWriters;
   /**

@@ -18,6 +18,7 @@ import { Semaphore } from "../../storage/guard/semaphore.ts";
 import { BlockingBudget } from "../context/blocking-budget.ts";
 import type { Conditions } from "../context/conditions.ts";
 import { DiskCheck } from "../context/disk-check.ts";
+import { LoopLoad } from "../context/loop-load.ts";
 import { OwnWriters } from "../context/own-writers.ts";
 import type { SharedContext, UploadGate, Validate } from "../context/watch-context.ts";
 import type { WatchEvent } from "../context/watch-events.ts";
@@ -194,12 +195,13 @@ export async function watch(
 }
 
 /** The limits on the work of all databases at once. */
-function newLimits(): Pick<SharedContext, "anchors" | "attaches" | "upkeeps" | "blocking"> {
+function newLimits(): Pick<SharedContext, "anchors" | "attaches" | "upkeeps" | "blocking" | "load"> {
   return {
     anchors: new Semaphore(ANCHORS_AT_ONCE),
     attaches: new Semaphore(ATTACHES_AT_ONCE),
     upkeeps: new Semaphore(UPKEEPS_AT_ONCE),
     blocking: new BlockingBudget(),
+    load: new LoopLoad(),
   };
 }
 
@@ -334,6 +336,7 @@ async function loop(
       lookMs = env.monotonicMs();
       sliceEndMs = lookMs + SLICE_MS;
     }
+    context.load?.passed(lookMs - nowMs, lookMs);
     if (!isAnyRunning) return;
     await wakeUps.sleep(watchers, stopping);
   }

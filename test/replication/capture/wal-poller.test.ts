@@ -12,6 +12,7 @@ import { attach } from "../../../src/replication/attach/attach.ts";
 import { anchor } from "../../../src/replication/capture/anchor.ts";
 import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
 import { WalPoller } from "../../../src/replication/capture/wal-poller.ts";
+import { LoopLoad } from "../../../src/replication/context/loop-load.ts";
 import type { WatchContext } from "../../../src/replication/context/watch-context.ts";
 import { CAPTURES_ONLY, configWith } from "../../support/config.ts";
 import { recordingEnv } from "../../support/recording-log.ts";
@@ -133,12 +134,12 @@ describe("poll of a written WAL", () => {
 
 describe("a poll with a checkpoint", () => {
   /** An anchored database whose WAL has nine commits, and a checkpoint is due. */
-  async function dueRun() {
+  async function dueRun(load = new LoopLoad()) {
     const { path, app } = await walDatabase();
     const { env } = recordingEnv();
     const config = configWith({ sync: { walSyncIntervalMs: 0, minCheckpointPageCount: 10 } }, CAPTURES_ONLY);
     const conditions = { raise() {}, clear() {} };
-    const context = { env, config, conditions, emit: () => {} } as unknown as WatchContext;
+    const context = { env, config, conditions, emit: () => {}, load } as unknown as WatchContext;
     const poller = new WalPoller("app", context);
     const target = { path, name: "app", paths: stateFolderOf(path) };
     const { live, anchor: due } = await attach(target, new MemoryStore(), env);
@@ -178,6 +179,17 @@ describe("a poll with a checkpoint", () => {
     expect(poller.lastCaptureMs).toBe(nowMs);
     expect(live.pin.walIndex()).toMatchObject({ backfilled: live.state!.wal!.frameCount });
     expect((await app.must("SELECT count(*) FROM t")).rows).toEqual([[13]]);
+  });
+
+  test("under load comes only when the WAL is longer", async () => {
+    const load = new LoopLoad();
+    const { app, poller, live, nowMs } = await dueRun(load);
+    load.passed(1_000, nowMs);
+    expect(poller.poll(live, nowMs, STILL).kind).toBe("captured");
+    expect(live.pin.walIndex()).toMatchObject({ backfilled: 0 });
+    for (let row = 10; row < 20; row++) await app.must(`INSERT INTO t VALUES (${row})`);
+    expect(poller.poll(live, nowMs + 10, STILL).kind).toBe("captured");
+    expect(live.pin.walIndex()).toMatchObject({ backfilled: live.state!.wal!.frameCount });
   });
 
   test("captures although the checkpoint is refused", async () => {
