@@ -116,8 +116,9 @@ export function advanceReplicaState(localPath: string, state: ReplicaState, held
 }
 
 /**
- * Writes into the slot that does not count. @returns false when the file has no such slot @throws the
- * system's error
+ * Writes into the slot that does not count.
+ * @returns false when the file has no such slot
+ * @throws the system's error
  */
 function writeInPlace(path: string, state: ReplicaState): boolean {
   let file: OwnFile | null;
