@@ -13,6 +13,7 @@
  * Invariants:
  * 1. Every database is looked at once in 2 s at least, whatever events come or fail to come.
  * 2. The loop turns at most once in 5 ms, with hundreds of databases in 25, however often files are written.
+ *    The turn that first looks again for a commit comes after 2 ms.
  * 3. A hint lasts until the database is captured: SQLite shows a commit to readers after its last write. A
  *    hint that a process has closed the file lasts until a look could empty the WAL.
  * 4. A file system that sends no events is noticed by the captures that no event announced.
@@ -47,7 +48,7 @@ const TURN_MS_MIN = 5;
 const DATABASES_PER_MS = 20;
 /** A hint that no capture follows, such as frames of a transaction that is not committed yet. */
 const HINT_MS_MAX = 2_000;
-const HINT_MS_MIN = 5;
+const HINT_MS_MIN = 2;
 /**
  * The last close releases the locks just after it has closed the -wal; the WAL is emptied after a capture.
  */
@@ -174,7 +175,8 @@ export class WakeUps {
   async sleep(all: readonly Woken[], until: AbortSignal): Promise<void> {
     const { env } = this;
     const nowMs = env.monotonicMs();
-    const earliestMs = this.#turnedMs + Math.max(TURN_MS_MIN, all.length / DATABASES_PER_MS);
+    const turnMs = all.some(isJustHinted) ? HINT_MS_MIN : TURN_MS_MIN;
+    const earliestMs = this.#turnedMs + Math.max(turnMs, all.length / DATABASES_PER_MS);
     if (nowMs < earliestMs) await env.sleep(earliestMs - nowMs, until);
     let dueMs = nowMs + SLEEP_MS_MAX;
     let isAnyBlocking = false;
@@ -290,6 +292,11 @@ function isMeant(turn: Turn, watch: WalWatch, isClosed: boolean, name: string | 
 /** Whether events announce the commits of the database that is attached now. */
 function isEventful(turn: Turn, live: LiveDatabase | null): boolean {
   return turn.watch !== null && turn.live === live && turn.silentCount < SILENT_CAPTURE_COUNT;
+}
+
+/** Whether one look has found nothing of a commit whose write was reported. */
+function isJustHinted({ turn: { hintedMs, hintWaitMs } }: Woken): boolean {
+  return hintedMs !== null && hintWaitMs === HINT_MS_MIN;
 }
 
 /** When the next look at a database is due, on the monotonic clock. */
