@@ -126,7 +126,7 @@ export const SYNC_OPTIONS = group({
     default: 1000,
     min: 1,
     max: 10_000_000,
-    meaning: "Checkpoint as soon as the WAL has this many pages",
+    meaning: "Checkpoint as soon as the WAL has this many pages, or later when walrust cannot keep up",
   },
   walTruncateThresholdPages: {
     flag: "wal-truncate-threshold",

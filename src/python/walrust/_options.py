@@ -207,7 +207,8 @@ class ExplainOptions(TypedDict, total=False):
     #: (default 60; 0.1 to 86400).
     checkpoint_interval: Optional[Union[float, timedelta]]
 
-    #: Checkpoint as soon as the WAL has this many pages (default 1000; 1 to 10000000).
+    #: Checkpoint as soon as the WAL has this many pages, or later when walrust cannot keep up
+    #: (default 1000; 1 to 10000000).
     min_checkpoint_pages: Optional[int]
 
     #: After a checkpoint, truncate a WAL of more than this many pages (default 121359; 1 to
@@ -326,7 +327,8 @@ class WatchOptions(TypedDict, total=False):
     #: (default 60; 0.1 to 86400).
     checkpoint_interval: Optional[Union[float, timedelta]]
 
-    #: Checkpoint as soon as the WAL has this many pages (default 1000; 1 to 10000000).
+    #: Checkpoint as soon as the WAL has this many pages, or later when walrust cannot keep up
+    #: (default 1000; 1 to 10000000).
     min_checkpoint_pages: Optional[int]
 
     #: After a checkpoint, truncate a WAL of more than this many pages (default 121359; 1 to

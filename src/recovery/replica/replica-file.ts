@@ -104,6 +104,12 @@ export class ReplicaFile {
   #database: ReplicaDatabase | null = null;
   #point: ReplicaPoint | null = null;
   #hasState = false;
+  /**
+   * Whether the state may be written in place. The first commit after an open replaces the file: the folder,
+   * with the name of a new -wal, is then durable. So does the commit after a failed write, which may have
+   * left a slot that the disk does not hold.
+   */
+  #mayAdvance = false;
   /** A newer state that waits until nobody has the replica open. */
   #waiting: { readonly restored: RestoredReplica; readonly reason: string } | null = null;
 
@@ -201,6 +207,7 @@ export class ReplicaFile {
     database.txid = point.txid;
     this.#database = database;
     this.#point = point;
+    this.#mayAdvance = false;
   }
 
   /** Makes the first file from the newest state of a store. */
@@ -241,7 +248,10 @@ export class ReplicaFile {
 
   #commit(next: ReplicaPoint): void {
     const { localPath, heldPath, source } = this.identity;
-    advanceReplicaState(localPath, { source, current: this.#point, next }, heldPath);
+    const write = this.#mayAdvance ? advanceReplicaState : writeReplicaState;
+    this.#mayAdvance = false;
+    write(localPath, { source, current: this.#point, next }, heldPath);
+    this.#mayAdvance = true;
     this.#database!.commit();
     this.#database!.txid = next.txid;
     this.#point = next;

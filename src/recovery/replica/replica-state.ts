@@ -5,11 +5,12 @@
  * content tells which. `next` is durable before the transaction that leads there commits, so a SIGKILL at any
  * moment leaves a known replica. Before the first bootstrap is published, `current` is null.
  *
- * The file has two slots of the same size, a multiple of 512 bytes. A slot is blank, or one JSON document
+ * The file has two slots of the same size, a multiple of 4,096 bytes. A slot is blank, or one JSON document
  * with a sequence number and a SHA-256 of itself, padded with spaces, with a newline at the end. The valid
- * document with the highest number counts. A commit writes its state in place into the other slot: a write
- * that is cut off leaves the state before it, whose `next` is the point of the database. One sync of data
- * without a new name is half of the time that a replacement of the file takes.
+ * document with the highest number counts. A commit writes its state in place into the other slot. A write
+ * that is cut off leaves the state before it, which names the point of the database, too. The slots share no
+ * sector of a disk, so a torn sector damages one slot. Writing in place needs one sync of data; replacing the
+ * file needs two syncs, and takes twice as long.
  *
  * Earlier versions wrote one document of format 1, without a number, which is read and then replaced.
  */
@@ -34,7 +35,7 @@ const STATE_FORMAT = 2;
 /** One document instead of two slots. */
 const OLD_STATE_FORMAT = 1;
 const STATE_SIZE_MAX = 64 * 1024;
-const SECTOR_SIZE = 512;
+const SECTOR_SIZE = 4_096;
 /** A slot has this much more than its first document: the second point, and longer numbers. */
 const SLOT_RESERVE = 512;
 const NEWLINE = 10;
@@ -124,10 +125,9 @@ function writeInPlace(path: string, state: ReplicaState): boolean {
   let file: OwnFile | null;
   try {
     file = openOwnFileOrNull(path);
-  } catch (error) {
-    // A file of another kind or user is replaced.
-    if (error instanceof WalrustError && !error.retryable) return false;
-    throw error;
+  } catch {
+    // Of another kind or user, without the right to write, or under a lease: the file is replaced.
+    return false;
   }
   if (file === null) return false;
   try {
@@ -213,18 +213,20 @@ function newestOf(bytes: Uint8Array): StateDocument | string {
   const [newest] = documents
     .filter((document) => typeof document !== "string")
     .toSorted((a, b) => b.sequence - a.sequence);
-  return newest ?? documentOf(bytes, 0);
+  if (newest !== undefined) return newest;
+  const whole = documentOf(bytes, 0);
+  return typeof whole === "string" && whole.startsWith("SyntaxError") ? documents[0]! : whole;
 }
 
 /** Parses a document; the reason when the document cannot be used. */
 function documentOf(bytes: Uint8Array, slot: 0 | 1): StateDocument | string {
-  let value: unknown;
+  let fields: Record<string, unknown>;
   try {
-    value = JSON.parse(new TextDecoder().decode(bytes));
+    fields = Object(JSON.parse(new TextDecoder().decode(bytes)));
   } catch (error) {
     return String(error);
   }
-  const { sha256: stored, ...body } = value as Record<string, unknown>;
+  const { sha256: stored, ...body } = fields;
   if (stored !== hashOf(body)) return "its checksum is wrong";
   const { format, sequence = 0 } = body;
   if (format !== STATE_FORMAT && format !== OLD_STATE_FORMAT) return `its format is ${format}`;

@@ -5,8 +5,11 @@
  */
 
 import type { ReplicationConfig } from "../../config/config.ts";
+import { type CycleOptions, type CycleOutcome, checkpointCycle } from "../../database/checkpoint.ts";
+import type { Pin } from "../../database/pin/pin.ts";
 import type { WalIndexHeader } from "../../format/wal-index.ts";
 import type { LoopLoad } from "../context/loop-load.ts";
+import type { WatchContext } from "../context/watch-context.ts";
 
 /** Between two lengths that give a rate: a shorter time shows bursts. */
 const RATE_MS_MIN = 20;
@@ -33,34 +36,54 @@ const PARTIAL_MS_MAX = 1_000;
 /** Why a checkpoint did not copy the whole WAL, or did not begin. */
 export type CheckpointObstacle = "unseen" | "spent" | "busy" | "partial";
 
+/** The length of a WAL, as a multiple of the usual one, from which on it has no time to wait. */
+const LENGTH_MAX = 6;
+/** The same for the time since the last checkpoint, as a multiple of the interval. */
+const INTERVALS_MAX = 3;
+
 /** The facts that decide about the next checkpoint of a database. */
-interface CycleFacts {
+export interface CycleFacts {
   readonly pace: CheckpointPace | null;
-  readonly load?: LoopLoad | undefined;
+  readonly load: LoopLoad | undefined;
   readonly sync: ReplicationConfig["sync"];
   /** The last checkpoint that copied the whole WAL, on the monotonic clock. */
-  readonly lastCycleMs: number;
+  readonly lastMs: number;
 }
 
-/** The length of the WAL, in frames, from which on it is checkpointed. */
-export function checkpointFrames({
-  config,
-  load,
-}: {
-  readonly config: ReplicationConfig;
-  readonly load?: LoopLoad;
-}): number {
-  return config.sync.minCheckpointPageCount * (load?.walStretch ?? 1);
+/** Runs a checkpoint cycle, and counts its time. Arguments and errors are those of `checkpointCycle`. */
+export function countedCycle(
+  pin: Pin,
+  capture: (isLocked: boolean) => boolean,
+  options: CycleOptions,
+  { env, load }: Pick<WatchContext, "env" | "load">,
+): CycleOutcome {
+  const startMs = env.monotonicMs();
+  try {
+    return checkpointCycle(pin, capture, options, env);
+  } finally {
+    load?.checkpointed(env.monotonicMs() - startMs);
+  }
 }
 
 /** Whether a checkpoint cycle is due. @param index the wal-index; null: it cannot be read */
-export function isCycleDue(index: WalIndexHeader | null, facts: CycleFacts, nowMs: number): boolean {
+export function isCheckpointDue(index: WalIndexHeader | null, facts: CycleFacts, nowMs: number): boolean {
   if (index === null || index.mxFrame === 0 || index.backfilled >= index.mxFrame) return false;
-  const { pace, load, sync, lastCycleMs } = facts;
+  const { pace, load, sync, lastMs } = facts;
   const length = index.mxFrame / sync.minCheckpointPageCount;
-  const isOld = nowMs - lastCycleMs >= sync.checkpointIntervalMs;
-  if (!isOld && length < (load?.walStretch ?? 1)) return false;
-  return pace?.isFree(nowMs) !== false && load?.mayCheckpoint(length, nowMs) !== false;
+  const intervals = (nowMs - lastMs) / sync.checkpointIntervalMs;
+  if (intervals < 1 && length < (load?.walStretch ?? 1)) return false;
+  if (pace?.isFree(nowMs) === false) return false;
+  const isOverdue = length >= LENGTH_MAX || intervals >= INTERVALS_MAX;
+  if (isOverdue || index.mxFrame > sync.walTruncateThresholdPages) return true;
+  return (load?.freeAtMs(nowMs) ?? nowMs) <= nowMs;
+}
+
+/** When to look whether a checkpoint is due; infinite if the WAL does not grow. */
+export function nextCycleMs({ pace, load, sync }: Omit<CycleFacts, "lastMs">, nowMs: number): number {
+  if (pace === null) return Number.POSITIVE_INFINITY;
+  const usualMs = pace.dueMs(sync.minCheckpointPageCount * (load?.walStretch ?? 1));
+  const freeMs = load?.freeAtMs(nowMs) ?? nowMs;
+  return Math.min(Math.max(usualMs, freeMs), pace.dueMs(sync.minCheckpointPageCount * LENGTH_MAX));
 }
 
 /** The pace of the checkpoints of one database. All times are on the monotonic clock, in ms. */

@@ -3,7 +3,6 @@
  * our own checkpoints, and switches the pin between freeze and mark. A poll is synchronous and short. If
  * longer work is due, the poll returns it as the outcome, and the watcher runs a job.
  */
-import { checkpointCycle } from "../../database/checkpoint.ts";
 import type { LocklessPin } from "../../database/pin/lockless-pin.ts";
 import type { Pin } from "../../database/pin/pin.ts";
 import { mayBlockCheckpoint } from "../../database/pin/yield-to-checkpoint.ts";
@@ -11,7 +10,14 @@ import type { WalIndexHeader } from "../../format/wal-index.ts";
 import { BlockingBudget } from "../context/blocking-budget.ts";
 import type { WatchContext } from "../context/watch-context.ts";
 import { type CaptureOutcome, capture, type TimedIndex, timedIndexOf } from "./capture.ts";
-import { type CheckpointObstacle, CheckpointPace, checkpointFrames, isCycleDue } from "./checkpoint-pace.ts";
+import {
+  type CheckpointObstacle,
+  CheckpointPace,
+  type CycleFacts,
+  countedCycle,
+  isCheckpointDue,
+  nextCycleMs,
+} from "./checkpoint-pace.ts";
 import { captureDeleted, fateOf } from "./deleted-capture.ts";
 import { emptyWalIfUnused, recordFile, recordRest, renewWalIndexIfUnused } from "./empty-wal.ts";
 import { detectOverwrite, type FileNews, OVERWRITTEN } from "./file-changes.ts";
@@ -120,8 +126,7 @@ export class WalPoller {
 
   /** Has the next poll capture everything that is committed, whether that is due or not. */
   request(): void {
-    this.#requests ??= { isOpen: true, whole: null, generation: 0 };
-    this.#requests.isOpen = true;
+    this.#requests = { ...(this.#requests ?? { whole: null, generation: 0 }), isOpen: true };
   }
 
   /** Whether a requested capture is not made yet. */
@@ -269,7 +274,8 @@ export class WalPoller {
     }
     const isDue = nowMs >= this.captureDueMs || this.isRequested;
     // A cycle captures everything itself.
-    const isCycleDue = limits.mayCheckpoint && !this.isRequested && this.#isCycleDue(seen.index, nowMs);
+    const mayCycle = limits.mayCheckpoint && !this.isRequested;
+    const isCycleDue = mayCycle && isCheckpointDue(seen.index, this.#cycleFacts, nowMs);
     const outcome = isDue && !isCycleDue ? this.#capture(live, nowMs, seen, limits.fileNews) : QUIET;
     if (!isCalm(outcome) || !limits.mayCheckpoint) return outcome;
     this.#cycleFrames = 0;
@@ -288,11 +294,9 @@ export class WalPoller {
     return isStillDue ? this.#capture(live, nowMs, null, limits.fileNews) : outcome;
   }
 
-  /** Whether a checkpoint cycle is due. @param index the wal-index at the begin of the poll */
-  #isCycleDue(index: WalIndexHeader | null, nowMs: number): boolean {
+  get #cycleFacts(): CycleFacts {
     const { load, config } = this.context;
-    const facts = { pace: this.#pace, load, sync: config.sync, lastCycleMs: this.#lastCycleMs };
-    return isCycleDue(index, facts, nowMs);
+    return { pace: this.#pace, load, sync: config.sync, lastMs: this.#lastCycleMs };
   }
 
   #pollLockless(live: LiveDatabase, pin: LocklessPin, nowMs: number): PollOutcome {
@@ -415,12 +419,12 @@ export class WalPoller {
    */
   #checkpointIfDue(live: LiveDatabase, pin: Pin, index: WalIndexHeader | null, nowMs: number): string | null {
     if (live.mayRestart) this.#lastCycleMs = nowMs;
-    const frames = index?.mxFrame ?? 0; // Captured or not: a cycle captures first.
+    const frames = index?.mxFrame ?? 0; // Captured or not.
     const pace = this.#paceOf(frames, nowMs);
     pace?.saw(frames, nowMs);
     if (index === null || frames === 0 || index.backfilled >= frames) return null;
-    if (this.#isCycleDue(index, nowMs)) return this.#checkpoint(live, pin, frames, nowMs);
-    this.#checkpointDueMs = pace?.dueMs(checkpointFrames(this.context)) ?? Number.POSITIVE_INFINITY;
+    if (isCheckpointDue(index, this.#cycleFacts, nowMs)) return this.#checkpoint(live, pin, frames, nowMs);
+    this.#checkpointDueMs = nextCycleMs(this.#cycleFacts, nowMs);
     if (frames >= MARK_FRAMES && pin.state === "frozen" && nowMs >= this.#nextMarkMs) {
       this.#nextMarkMs = nowMs + MARK_INTERVAL_MS;
       pin.mark();
@@ -438,8 +442,7 @@ export class WalPoller {
 
   #checkpoint(live: LiveDatabase, pin: Pin, frames: number, nowMs: number): string | null {
     const { env, config, emit } = this.context;
-    this.#pace ??= new CheckpointPace();
-    const pace = this.#pace;
+    const pace = (this.#pace ??= new CheckpointPace());
     // Beside another wal-index, a checkpoint could destroy commits of that wal-index's writer.
     if (!this.#indexCheck.mayCheckpoint(pin)) return this.#hindered(pace, "unseen");
     const startMs = env.monotonicMs();
@@ -459,16 +462,15 @@ export class WalPoller {
     };
     const truncate = frames > config.sync.walTruncateThresholdPages;
     const cycleOptions = { writeLockTimeoutMs: Math.min(availableMs, budgetMs), truncate };
-    const result = checkpointCycle(pin, captureAll, cycleOptions, env);
+    const result = countedCycle(pin, captureAll, cycleOptions, this.context);
     const endMs = env.monotonicMs();
-    this.context.load?.checkpointed(endMs - startMs);
     if (broken !== null) return broken;
     recordFile(live);
     if (pin.state === "released") live.pinLost = "the pin could not be taken again after a checkpoint";
     if (result.outcome === "complete") {
       this.#lastCycleMs = nowMs;
       pace.completed(endMs);
-      this.#checkpointDueMs = pace.dueMs(checkpointFrames(this.context));
+      this.#checkpointDueMs = nextCycleMs(this.#cycleFacts, endMs);
       // Under the write lock all frames were captured and then copied, so the next writer restarts the WAL.
       if (result.writeLockHeldMs > 0) live.mayRestart = true;
       const type = result.isTruncated ? "truncate" : "passive";
@@ -482,8 +484,9 @@ export class WalPoller {
   }
 
   #hindered(pace: CheckpointPace, by: CheckpointObstacle): null {
-    pace.hindered(by, this.context.env.monotonicMs());
-    this.#checkpointDueMs = pace.dueMs(checkpointFrames(this.context));
+    const nowMs = this.context.env.monotonicMs();
+    pace.hindered(by, nowMs);
+    this.#checkpointDueMs = nextCycleMs(this.#cycleFacts, nowMs);
     return null;
   }
 }

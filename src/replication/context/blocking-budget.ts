@@ -9,6 +9,9 @@ const SHARE = 0.25;
 /** The most blocked time that is saved up while no database blocks. */
 const SAVED_MS_MAX = 1_000;
 
+/** The most that is owed: a process that is stopped within an attempt must not owe hours. */
+const OWED_MS_MAX = 1_000;
+
 /** The time that attempts may still block, which grows with the clock. */
 export class BlockingBudget {
   /** Whether there are other databases: the attempts of a single one keep nobody waiting. */
@@ -26,6 +29,6 @@ export class BlockingBudget {
 
   /** An attempt has blocked the loop in vain. */
   spent(durationMs: number): void {
-    this.#savedMs -= durationMs;
+    this.#savedMs = Math.max(-OWED_MS_MAX, this.#savedMs - durationMs);
   }
 }

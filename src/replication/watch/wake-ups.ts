@@ -13,7 +13,7 @@
  * Invariants:
  * 1. Every database is looked at once in 2 s at least, whatever events come or fail to come.
  * 2. The loop turns at most once in 5 ms, with hundreds of databases in 25, however often files are written.
- *    The turn that first looks again for a commit comes after 2 ms.
+ *    The turn that first looks again for a commit may come after 2 ms, once in 10 ms.
  * 3. A hint lasts until the database is captured: SQLite shows a commit to readers after its last write. A
  *    hint that a process has closed the file lasts until a look could empty the WAL.
  * 4. A file system that sends no events is noticed by the captures that no event announced.
@@ -119,6 +119,8 @@ export class WakeUps {
   readonly #events: WalEvents | null;
   #wake: AbortController | null = null;
   #turnedMs = Number.NEGATIVE_INFINITY;
+  /** The last turn that came sooner than others. */
+  #hastenedMs = Number.NEGATIVE_INFINITY;
   #hasWarned = false;
 
   constructor(
@@ -175,8 +177,7 @@ export class WakeUps {
   async sleep(all: readonly Woken[], until: AbortSignal): Promise<void> {
     const { env } = this;
     const nowMs = env.monotonicMs();
-    const turnMs = all.some(isJustHinted) ? HINT_MS_MIN : TURN_MS_MIN;
-    const earliestMs = this.#turnedMs + Math.max(turnMs, all.length / DATABASES_PER_MS);
+    const earliestMs = this.#turnedMs + Math.max(this.#turnMs(all, nowMs), all.length / DATABASES_PER_MS);
     if (nowMs < earliestMs) await env.sleep(earliestMs - nowMs, until);
     let dueMs = nowMs + SLEEP_MS_MAX;
     let isAnyBlocking = false;
@@ -191,6 +192,15 @@ export class WakeUps {
     // Looks that take longer than the pauses between them must not keep uploads and signals from their turn.
     if (leftMs > 0 || nowMs >= earliestMs) await this.#sleepUnlessWoken(Math.max(0, leftMs), until);
     this.#turnedMs = env.monotonicMs();
+  }
+
+  /** The least time from the last turn to the next one. */
+  #turnMs(all: readonly Woken[], nowMs: number): number {
+    const isSpent = nowMs - this.#hastenedMs < 2 * TURN_MS_MIN;
+    if (isSpent || !all.some((woken) => isJustHinted(woken, this.#turnedMs + TURN_MS_MIN)))
+      return TURN_MS_MIN;
+    this.#hastenedMs = nowMs;
+    return HINT_MS_MIN;
   }
 
   async #sleepUnlessWoken(durationMs: number, until: AbortSignal): Promise<void> {
@@ -294,9 +304,9 @@ function isEventful(turn: Turn, live: LiveDatabase | null): boolean {
   return turn.watch !== null && turn.live === live && turn.silentCount < SILENT_CAPTURE_COUNT;
 }
 
-/** Whether one look has found nothing of a commit whose write was reported. */
-function isJustHinted({ turn: { hintedMs, hintWaitMs } }: Woken): boolean {
-  return hintedMs !== null && hintWaitMs === HINT_MS_MIN;
+/** Whether one look has found nothing of a commit whose write was reported, and the next is due by then. */
+function isJustHinted({ turn: { hintedMs, hintWaitMs, dueMs } }: Woken, byMs: number): boolean {
+  return hintedMs !== null && hintWaitMs === HINT_MS_MIN && dueMs < byMs;
 }
 
 /** When the next look at a database is due, on the monotonic clock. */

@@ -295,7 +295,8 @@ async function loop(
       fleet.accept(discovered);
       control.refresh();
     }
-    if (context.blocking !== undefined) context.blocking.isShared = watchers.length > 1;
+    for (const limit of [context.blocking, context.load])
+      if (limit !== undefined) limit.isShared = watchers.length > 1;
     probe.startDue(nowMs);
     if (nowMs >= nextBudgetMs) {
       nextBudgetMs = nowMs + BUDGET_INTERVAL_MS;

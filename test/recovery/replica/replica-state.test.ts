@@ -89,7 +89,7 @@ describe("replica state", () => {
     expect(statSync(path)).toMatchObject({ ino, size });
   });
 
-  test("a write that is cut off anywhere leaves the state before it", () => {
+  test("a write that is cut off anywhere, and a torn sector, leave the state before", () => {
     const local = join(tempFolder("state"), "replica.db");
     const path = replicaStatePath(local);
     const stateAt = (txid: number) => ({ ...STATE, next: { ...POINT, txid: txid as Txid } });
@@ -100,15 +100,34 @@ describe("replica state", () => {
       const after = readFileSync(path);
       const slotSize = after.length / 2;
       const begin = txid === 9 ? slotSize : 0;
+      const expected = [txid - 1, txid].map((one) => ({ kind: "state" as const, state: stateAt(one) }));
+      const read = (torn: Uint8Array) => {
+        writeFileSync(path, torn);
+        return readReplicaState(local) as (typeof expected)[0];
+      };
       for (let written = 0; written < slotSize; written++) {
         const torn = Buffer.from(before);
         after.copy(torn, begin, begin, begin + written);
-        writeFileSync(path, torn);
-        const expected = [txid - 1, txid].map((one) => ({ kind: "state" as const, state: stateAt(one) }));
-        expect(expected).toContainEqual(readReplicaState(local) as (typeof expected)[0]);
+        expect(expected).toContainEqual(read(torn));
       }
+      const tornSector = Buffer.from(after);
+      tornSector.fill(7, begin, begin + slotSize);
+      expect(read(tornSector)).toEqual(expected[0]!);
       writeFileSync(path, after);
     }
+  });
+
+  test("a slot that holds null, and another format, leave the state before, or are named", () => {
+    const local = join(tempFolder("state"), "replica.db");
+    const path = replicaStatePath(local);
+    writeReplicaState(local, STATE);
+    const bytes = readFileSync(path);
+    const withNull = Buffer.from(bytes);
+    withNull.write("null", bytes.length / 2);
+    writeFileSync(path, withNull);
+    expect(readReplicaState(local)).toEqual({ kind: "state", state: STATE });
+    writeFileSync(path, "null");
+    expect(readReplicaState(local)).toEqual({ kind: "lost", reason: "its checksum is wrong" });
   });
 
   test("replaces a file that has no room, is missing, or is of format 1", () => {
@@ -116,7 +135,7 @@ describe("replica state", () => {
     const path = replicaStatePath(local);
     advanceReplicaState(local, STATE);
     expect(readReplicaState(local)).toEqual({ kind: "state", state: STATE });
-    const long = { ...STATE, source: `s3://bucket/${"long/".repeat(400)}app` };
+    const long = { ...STATE, source: `s3://bucket/${"long/".repeat(800)}app` };
     advanceReplicaState(local, long);
     expect(readReplicaState(local)).toEqual({ kind: "state", state: long });
 

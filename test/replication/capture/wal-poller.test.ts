@@ -181,14 +181,36 @@ describe("a poll with a checkpoint", () => {
     expect((await app.must("SELECT count(*) FROM t")).rows).toEqual([[13]]);
   });
 
-  test("under load comes only when the WAL is longer", async () => {
+  test("of a slow loop comes only when the WAL is longer", async () => {
     const load = new LoopLoad();
     const { app, poller, live, nowMs } = await dueRun(load);
-    load.passed(1_000, nowMs);
+    for (let pass = 0; pass < 2; pass++) load.passed(1_000, nowMs);
     expect(poller.poll(live, nowMs, STILL).kind).toBe("captured");
     expect(live.pin.walIndex()).toMatchObject({ backfilled: 0 });
     for (let row = 10; row < 20; row++) await app.must(`INSERT INTO t VALUES (${row})`);
     expect(poller.poll(live, nowMs + 10, STILL).kind).toBe("captured");
+    expect(live.pin.walIndex()).toMatchObject({ backfilled: live.state!.wal!.frameCount });
+  });
+
+  test("of a slow loop waits for its share of the time, unless it is overdue", async () => {
+    const load = new LoopLoad();
+    const { app, poller, live, nowMs } = await dueRun(load);
+    for (let pass = 0; pass < 2; pass++) load.passed(501, nowMs);
+    load.freeAtMs(nowMs);
+    load.checkpointed(400);
+    await app.must("INSERT INTO t VALUES (10)");
+    await app.must("INSERT INTO t VALUES (11)");
+    const nextMs = nowMs + 10;
+    expect(poller.poll(live, nextMs, STILL).kind).toBe("captured");
+    expect(live.pin.walIndex()).toMatchObject({ backfilled: 0 });
+    // No look in each turn of the loop.
+    expect(poller.checkpointDueMs).toBeGreaterThan(nextMs + 500);
+    await app.must("INSERT INTO t VALUES (12)");
+    const intervalMs = poller.context.config.sync.checkpointIntervalMs;
+    for (let pass = 0; pass < 2; pass++) load.passed(501, nowMs + 3 * intervalMs);
+    load.freeAtMs(nowMs + 3 * intervalMs);
+    load.checkpointed(400);
+    expect(poller.poll(live, nowMs + 3 * intervalMs, STILL).kind).toBe("captured");
     expect(live.pin.walIndex()).toMatchObject({ backfilled: live.state!.wal!.frameCount });
   });
 

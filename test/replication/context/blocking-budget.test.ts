@@ -13,6 +13,14 @@ import { MemoryStore } from "../../support/servers/memory-store.ts";
 
 afterEach(closeAll);
 
+test("a process that was stopped within an attempt owes one second, not hours", () => {
+  const budget = new BlockingBudget();
+  budget.availableMs(0);
+  budget.spent(3_600_000);
+  expect([budget.availableMs(0), budget.availableMs(3_900)]).toEqual([0, 0]);
+  expect(budget.availableMs(4_100)).toBeGreaterThan(0);
+});
+
 test("a quarter of the time may block, and up to a second is saved up", () => {
   const budget = new BlockingBudget();
   expect(budget.availableMs(5_000)).toBe(1_000);
