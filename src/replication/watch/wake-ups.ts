@@ -46,9 +46,14 @@ const SLEEP_MS_MAX = 250;
 const TURN_MS_MIN = 5;
 /** A turn of the loop passes over all databases: more of them make its least distance longer. */
 const DATABASES_PER_MS = 20;
-/** A hint that no capture follows, such as frames of a transaction that is not committed yet. */
-const HINT_MS_MAX = 2_000;
+/**
+ * A hint that no capture follows: frames of a transaction that is not committed yet, or the last write of a
+ * commit that is captured already. Afterwards the looks of the pace find the commit.
+ */
+const HINT_MS_MAX = 500;
 const HINT_MS_MIN = 2;
+/** A write so long after the one before is another commit, as a rule. */
+const ANOTHER_MS = 50;
 /**
  * The last close releases the locks just after it has closed the -wal; the WAL is emptied after a capture.
  */
@@ -242,7 +247,7 @@ export class WakeUps {
     const nowMs = this.env.monotonicMs();
     const { turn } = woken;
     // A file that is written without end has no look at each event.
-    if (turn.hintedMs === null) turn.hintWaitMs = 0;
+    if (turn.hintedMs === null || nowMs - turn.hintedMs >= ANOTHER_MS) turn.hintWaitMs = 0;
     turn.hintedMs = nowMs;
     turn.hintCount++;
     if (isClosed) turn.closedMs = nowMs;
