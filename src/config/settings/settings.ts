@@ -116,7 +116,9 @@ export const SYNC_OPTIONS = group({
     default: 60,
     min: 0.1,
     max: 86_400,
-    meaning: "Checkpoint at least this often, even if the WAL is shorter than `--min-checkpoint-pages`",
+    meaning:
+      "Checkpoint this often, even if the WAL is shorter than `--min-checkpoint-pages`; " +
+      "up to three times as seldom when walrust cannot keep up",
   },
   minCheckpointPageCount: {
     flag: "min-checkpoint-pages",

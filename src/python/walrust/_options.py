@@ -203,8 +203,8 @@ class ExplainOptions(TypedDict, total=False):
     #: at once (default 1; 0.01 to 3600).
     wal_sync_interval: Optional[Union[float, timedelta]]
 
-    #: Checkpoint at least this often, even if the WAL is shorter than `min_checkpoint_pages`
-    #: (default 60; 0.1 to 86400).
+    #: Checkpoint this often, even if the WAL is shorter than `min_checkpoint_pages`; up to three
+    #: times as seldom when walrust cannot keep up (default 60; 0.1 to 86400).
     checkpoint_interval: Optional[Union[float, timedelta]]
 
     #: Checkpoint as soon as the WAL has this many pages, or later when walrust cannot keep up
@@ -323,8 +323,8 @@ class WatchOptions(TypedDict, total=False):
     #: at once (default 1; 0.01 to 3600).
     wal_sync_interval: Optional[Union[float, timedelta]]
 
-    #: Checkpoint at least this often, even if the WAL is shorter than `min_checkpoint_pages`
-    #: (default 60; 0.1 to 86400).
+    #: Checkpoint this often, even if the WAL is shorter than `min_checkpoint_pages`; up to three
+    #: times as seldom when walrust cannot keep up (default 60; 0.1 to 86400).
     checkpoint_interval: Optional[Union[float, timedelta]]
 
     #: Checkpoint as soon as the WAL has this many pages, or later when walrust cannot keep up

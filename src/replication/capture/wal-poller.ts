@@ -419,7 +419,7 @@ export class WalPoller {
    */
   #checkpointIfDue(live: LiveDatabase, pin: Pin, index: WalIndexHeader | null, nowMs: number): string | null {
     if (live.mayRestart) this.#lastCycleMs = nowMs;
-    const frames = index?.mxFrame ?? 0; // Captured or not.
+    const frames = index?.mxFrame ?? 0; // The whole length counts, captured or not.
     const pace = this.#paceOf(frames, nowMs);
     pace?.saw(frames, nowMs);
     if (index === null || frames === 0 || index.backfilled >= frames) return null;

@@ -60,7 +60,7 @@ export class LoopLoad {
   freeAtMs(nowMs: number): number {
     if (!this.isShared || nowMs - this.#slowMs >= SLOW_MS + AFTERWARDS_MS) return Number.NEGATIVE_INFINITY;
     const passedMs = Math.max(0, nowMs - this.#countedMs);
-    this.#countedMs = nowMs;
+    this.#countedMs = Math.max(this.#countedMs, nowMs);
     this.#savedMs = Math.min(SAVED_MS_MAX, this.#savedMs + passedMs * SHARE);
     return nowMs - this.#savedMs / SHARE;
   }

@@ -14,8 +14,8 @@
  * 1. Every database is looked at once in 2 s at least, whatever events come or fail to come.
  * 2. The loop turns at most once in 5 ms, with hundreds of databases in 25, however often files are written.
  *    The turn that first looks again for a commit may come after 2 ms, once in 10 ms.
- * 3. A hint lasts until the database is captured: SQLite shows a commit to readers after its last write. A
- *    hint that a process has closed the file lasts until a look could empty the WAL.
+ * 3. A hint lasts until the database is captured, or half a second: SQLite shows a commit to readers after
+ *    its last write. A hint that a process has closed the file lasts until a look could empty the WAL.
  * 4. A file system that sends no events is noticed by the captures that no event announced.
  */
 import { existsSync } from "node:fs";

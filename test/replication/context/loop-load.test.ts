@@ -72,6 +72,15 @@ describe("checkpoints", () => {
     expect(spend(load, 20_000, 21_000)).toBe(1_000);
   });
 
+  test("get no time twice when a caller asks with an older time", () => {
+    const load = loadAfter(2_000);
+    load.freeAtMs(0);
+    load.checkpointed(400);
+    const freeMs = load.freeAtMs(100);
+    load.freeAtMs(0);
+    expect(load.freeAtMs(100)).toBeCloseTo(freeMs);
+  });
+
   test("may begin again at the named time; a very long one is owed for three seconds", () => {
     const load = loadAfter(2_000);
     load.freeAtMs(0);
