@@ -25,7 +25,9 @@ import { assertSpaceLeft } from "../restore/free-space.ts";
 const WAL_VERSION = 3007000;
 const CHECKSUMMED_HEADER_SIZE = 24;
 const CHECKSUMMED_FRAME_HEADER_SIZE = 8;
-const BUFFER_SIZE = 1 << 20;
+/** A transaction of a few pages, as most are, needs no more. */
+const FIRST_BUFFER_SIZE = 32 << 10;
+const BUFFER_SIZE_MAX = 1 << 20;
 /** The free space is checked after this many bytes: a small object may hold many equal pages. */
 const BYTES_PER_LOOK = 64 << 20;
 
@@ -34,8 +36,8 @@ export class WalAppender {
   readonly #path: string;
   readonly #fd: number;
   readonly #pageSizeBytes: number;
-  readonly #buffer: Uint8Array;
-  readonly #view: DataView;
+  #buffer: Uint8Array;
+  #view: DataView;
   #buffered = 0;
   #bufferOffset: number;
   readonly #beginOffset: number;
@@ -66,7 +68,7 @@ export class WalAppender {
   ) {
     this.#path = path;
     this.#pageSizeBytes = pageSizeBytes;
-    this.#buffer = new Uint8Array(Math.max(BUFFER_SIZE, 2 * (WAL_FRAME_HEADER_SIZE + pageSizeBytes)));
+    this.#buffer = new Uint8Array(Math.max(FIRST_BUFFER_SIZE, WAL_FRAME_HEADER_SIZE + pageSizeBytes));
     this.#view = new DataView(this.#buffer.buffer);
     this.firstFrame = index.mxFrame + 1;
     this.#bufferOffset = walOffset(pageSizeBytes, index.mxFrame);
@@ -108,7 +110,10 @@ export class WalAppender {
   /** Appends a frame. @param commit database size in pages for the last frame of the transaction, else 0 */
   append(pgno: number, page: Uint8Array, commit: number): void {
     const frameSize = WAL_FRAME_HEADER_SIZE + this.#pageSizeBytes;
-    if (this.#buffered + frameSize > this.#buffer.length) this.#flush();
+    if (this.#buffered + frameSize > this.#buffer.length) {
+      this.#flush();
+      this.#enlargeBuffer();
+    }
     const at = this.#buffered;
     const view = this.#view;
     view.setUint32(at, pgno);
@@ -156,6 +161,13 @@ export class WalAppender {
     this.#write(this.#buffer.subarray(0, this.#buffered), this.#bufferOffset);
     this.#bufferOffset += this.#buffered;
     this.#buffered = 0;
+  }
+
+  /** Replaces the empty buffer by one of twice the size, for fewer writes. */
+  #enlargeBuffer(): void {
+    if (this.#buffer.length >= BUFFER_SIZE_MAX) return;
+    this.#buffer = new Uint8Array(Math.min(2 * this.#buffer.length, BUFFER_SIZE_MAX));
+    this.#view = new DataView(this.#buffer.buffer);
   }
 
   #write(bytes: Uint8Array, offset: number): void {

@@ -13,7 +13,7 @@
  * Invariants:
  * 1. Every database is looked at once in 2 s at least, whatever events come or fail to come.
  * 2. The loop turns at most once in 5 ms, with hundreds of databases in 25, however often files are written.
- *    The turn that first looks again for a commit may come after 2 ms, once in 10 ms.
+ *    The first two turns that look again for a commit may come after 1 and 2 ms, twice in 10 ms.
  * 3. A hint lasts until the database is captured, or half a second: SQLite shows a commit to readers after
  *    its last write. A hint that a process has closed the file lasts until a look could empty the WAL.
  * 4. A file system that sends no events is noticed by the captures that no event announced.
@@ -32,7 +32,7 @@ const IDLE_TICK_MS = 80;
 const ACTIVE_SWEEP_MS = 500;
 /** A WAL that is written fast must not outgrow the checkpoints, which only a look begins. */
 const FAST_SWEEP_MS = 100;
-/** Turns with events since the last look, from which on a file counts as written without a pause. */
+/** Reads of events since the last look, from which on a file counts as written without a pause. */
 const FAST_HINT_COUNT = 4;
 const IDLE_SWEEP_MS = 2_000;
 /** Captures in a row without an event, from which on a file system is taken for one that sends none. */
@@ -51,7 +51,7 @@ const DATABASES_PER_MS = 20;
  * commit that is captured already. Afterwards the looks of the pace find the commit.
  */
 const HINT_MS_MAX = 500;
-const HINT_MS_MIN = 2;
+const HINT_MS_MIN = 1;
 /** A write so long after the one before is another commit, as a rule. */
 const ANOTHER_MS = 50;
 /**
@@ -92,7 +92,7 @@ export class Turn {
   hintedMs: number | null = null;
   /** The wait from the last look to the next one for that commit: at first none, then it doubles. */
   hintWaitMs = 0;
-  /** Turns of the loop with events since the last look. */
+  /** Reads of events since the last look that found a write. */
   hintCount = 0;
   /** When a process was last reported to have closed the file; null: none since a look after that. */
   closedMs: number | null = null;
@@ -123,9 +123,11 @@ export class WakeUps {
   readonly #byWatch = new Map<WalWatch, Woken>();
   readonly #events: WalEvents | null;
   #wake: AbortController | null = null;
+  /** When the sleep ends: the first look is due, or something else than a look. Hints bring it forward. */
+  #dueMs = Number.NEGATIVE_INFINITY;
   #turnedMs = Number.NEGATIVE_INFINITY;
-  /** The last turn that came sooner than others. */
-  #hastenedMs = Number.NEGATIVE_INFINITY;
+  /** The last two turns that came sooner than others, the older one first. */
+  #hastenedMs: [number, number] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
   #hasWarned = false;
 
   constructor(
@@ -178,11 +180,12 @@ export class WakeUps {
     woken.turn.live = woken.live;
   }
 
-  /** Sleeps until a database is due, something was written, or the signal aborts. */
+  /** Sleeps until a database is due or the signal aborts. An event that makes none due ends no sleep. */
   async sleep(all: readonly Woken[], until: AbortSignal): Promise<void> {
     const { env } = this;
     const nowMs = env.monotonicMs();
-    const earliestMs = this.#turnedMs + Math.max(this.#turnMs(all, nowMs), all.length / DATABASES_PER_MS);
+    const crowdMs = all.length / DATABASES_PER_MS;
+    const earliestMs = this.#turnedMs + Math.max(this.#turnMs(all, nowMs), crowdMs);
     if (nowMs < earliestMs) await env.sleep(earliestMs - nowMs, until);
     let dueMs = nowMs + SLEEP_MS_MAX;
     let isAnyBlocking = false;
@@ -192,20 +195,33 @@ export class WakeUps {
       isAnyBlocking ||= this.mayBlockCheckpoint(woken);
     }
     if (isAnyBlocking) dueMs = Math.min(dueMs, nowMs + YIELD_SLEEP_MS_MAX);
+    this.#dueMs = dueMs;
     this.#events?.arm();
-    const leftMs = dueMs - env.monotonicMs();
     // Looks that take longer than the pauses between them must not keep uploads and signals from their turn.
-    if (leftMs > 0 || nowMs >= earliestMs) await this.#sleepUnlessWoken(Math.max(0, leftMs), until);
+    if (this.#leftMs > 0 || nowMs >= earliestMs) await this.#sleepUnlessWoken(this.#leftMs, until);
+    while (this.#leftMs > 0 && !until.aborted) {
+      await env.sleep(Math.min(this.#leftMs, Math.max(TURN_MS_MIN, crowdMs)), until);
+      if (this.#leftMs === 0) break;
+      this.#events?.arm();
+      await this.#sleepUnlessWoken(this.#leftMs, until);
+    }
     this.#turnedMs = env.monotonicMs();
+  }
+
+  /** The time until the sleep ends. */
+  get #leftMs(): number {
+    return Math.max(0, this.#dueMs - this.env.monotonicMs());
   }
 
   /** The least time from the last turn to the next one. */
   #turnMs(all: readonly Woken[], nowMs: number): number {
-    const isSpent = nowMs - this.#hastenedMs < 2 * TURN_MS_MIN;
-    if (isSpent || !all.some((woken) => isJustHinted(woken, this.#turnedMs + TURN_MS_MIN)))
-      return TURN_MS_MIN;
-    this.#hastenedMs = nowMs;
-    return HINT_MS_MIN;
+    const [olderMs, newerMs] = this.#hastenedMs;
+    if (nowMs - olderMs < 2 * TURN_MS_MIN) return TURN_MS_MIN;
+    let turnMs = TURN_MS_MIN;
+    for (const woken of all)
+      if (isJustHinted(woken, this.#turnedMs + TURN_MS_MIN)) turnMs = Math.min(turnMs, woken.turn.hintWaitMs);
+    if (turnMs < TURN_MS_MIN) this.#hastenedMs = [newerMs, nowMs];
+    return turnMs;
   }
 
   async #sleepUnlessWoken(durationMs: number, until: AbortSignal): Promise<void> {
@@ -252,6 +268,7 @@ export class WakeUps {
     turn.hintCount++;
     if (isClosed) turn.closedMs = nowMs;
     turn.dueMs = Math.min(turn.dueMs, dueMsOf(woken, nowMs));
+    this.#dueMs = Math.min(this.#dueMs, turn.dueMs, nowMs + YIELD_SLEEP_MS_MAX);
   }
 
   /** Watches the WAL of the database that is attached now. */
@@ -309,9 +326,9 @@ function isEventful(turn: Turn, live: LiveDatabase | null): boolean {
   return turn.watch !== null && turn.live === live && turn.silentCount < SILENT_CAPTURE_COUNT;
 }
 
-/** Whether one look has found nothing of a commit whose write was reported, and the next is due by then. */
+/** Whether looks have found nothing of a commit that was just reported, and the next is due by then. */
 function isJustHinted({ turn: { hintedMs, hintWaitMs, dueMs } }: Woken, byMs: number): boolean {
-  return hintedMs !== null && hintWaitMs === HINT_MS_MIN && dueMs < byMs;
+  return hintedMs !== null && hintWaitMs > 0 && hintWaitMs <= 2 * HINT_MS_MIN && dueMs < byMs;
 }
 
 /** When the next look at a database is due, on the monotonic clock. */

@@ -1,119 +1,7 @@
 /** When the loop looks at a database: by pace, by hints and without events, on a fake clock. */
 import { describe, expect, test } from "bun:test";
-import type { OnWalEvent, WalEvents, WalWatch } from "../../../src/database/wal/wal-events.ts";
-import type { LiveDatabase } from "../../../src/replication/capture/live-database.ts";
-import { Turn, WakeUps, type Woken } from "../../../src/replication/watch/wake-ups.ts";
-import type { Pace } from "../../../src/replication/watch/watch-record.ts";
-import { recordingEnv } from "../../support/recording-log.ts";
-
-const INTERVAL_MS = 1_000;
-
-/** An attached database. */
-function liveAt(path: string, isLockless: boolean): LiveDatabase {
-  return { path, pin: { isLockless, walPath: `${path}-wal` } } as LiveDatabase;
-}
-
-/** One database, and the events of its WAL. */
-class Run {
-  nowMs = 100_000;
-  pace: Pace = "idle";
-  lastCaptureMs = Number.NEGATIVE_INFINITY;
-  live: LiveDatabase = liveAt("/data/app.db", false);
-  filesCheckedMs = Number.NEGATIVE_INFINITY;
-  readonly watched: string[] = [];
-  /** The watched folders; the watch of each is 1,000 more than its index. */
-  readonly folders: string[] = [];
-  readonly sleeps: number[] = [];
-  /** Runs during the next sleep. */
-  during: () => void = () => {};
-  intervalMs = INTERVAL_MS;
-  grantedCount = Number.POSITIVE_INFINITY;
-  mayBlock = false;
-  checkpointDueMs = Number.POSITIVE_INFINITY;
-  hint: (watch: WalWatch | null, isClosed?: boolean, name?: string) => void = () => {};
-  readonly #env = recordingEnv({
-    monotonicMs: () => this.nowMs,
-    sleep: async (durationMs, signal) => {
-      this.sleeps.push(durationMs);
-      const { during } = this;
-      this.during = () => {};
-      during();
-      if (signal?.aborted !== true) this.nowMs += durationMs;
-    },
-  });
-  readonly wakeUps: WakeUps;
-  readonly woken: Woken;
-
-  constructor(hasEvents = true) {
-    const run = this;
-    this.woken = {
-      turn: new Turn(),
-      get live() {
-        return run.live;
-      },
-      poller: {
-        get lastCaptureMs() {
-          return run.lastCaptureMs;
-        },
-        get captureDueMs() {
-          return run.lastCaptureMs + run.intervalMs;
-        },
-        get filesCheckedMs() {
-          return run.filesCheckedMs;
-        },
-        get mayBlockCheckpoint() {
-          return run.mayBlock;
-        },
-        get checkpointDueMs() {
-          return run.checkpointDueMs;
-        },
-      },
-      paceAt: () => this.pace,
-    };
-    const open = (onEvent: OnWalEvent) => {
-      this.hint = (watch, isClosed = false, name) => onEvent(watch, isClosed, name ?? null);
-      return hasEvents ? this.#events() : null;
-    };
-    this.wakeUps = new WakeUps(this.#env.env, open);
-  }
-
-  #events(): WalEvents {
-    const watchOrNull = (path: string): WalWatch | null =>
-      this.watched.length < this.grantedCount ? this.watched.push(path) : null;
-    const watchFolderOrNull = (folder: string): WalWatch | null => {
-      if (!this.folders.includes(folder)) this.folders.push(folder);
-      return this.folders.indexOf(folder) + 1_000;
-    };
-    const unwatch = (watch: WalWatch): void => {
-      if (watch >= 1_000) this.folders[watch - 1_000] = "";
-      else this.watched[watch - 1] = "";
-    };
-    return { watchOrNull, watchFolderOrNull, unwatch, arm() {}, close() {} } as unknown as WalEvents;
-  }
-
-  get warnings(): string[] {
-    return this.#env.lines.filter(({ level }) => level === "warn").map(({ message }) => message);
-  }
-
-  /** Looks when the database is due, for some time. @returns the times between the looks */
-  async pauses(durationMs: number): Promise<number[]> {
-    const looks: number[] = [];
-    for (const endMs = this.nowMs + durationMs; this.nowMs < endMs; ) {
-      if (this.wakeUps.isDue(this.woken, this.nowMs)) {
-        looks.push(this.nowMs);
-        this.wakeUps.looked(this.woken, this.nowMs);
-      }
-      await this.wakeUps.sleep([this.woken], new AbortController().signal);
-    }
-    return looks.slice(1).map((lookMs, index) => lookMs - looks[index]!);
-  }
-
-  /** Looks once. */
-  look(): void {
-    expect(this.wakeUps.isDue(this.woken, this.nowMs)).toBe(true);
-    this.wakeUps.looked(this.woken, this.nowMs);
-  }
-}
+import type { LiveDatabase } from "../../../../src/replication/capture/live-database.ts";
+import { INTERVAL_MS, liveAt, Run } from "./wake-ups-run.ts";
 
 describe("WakeUps without a hint", () => {
   test.each([
@@ -267,8 +155,42 @@ describe("WakeUps after a hint", () => {
     run.look();
     run.hint(1);
     const pauses = await run.pauses(7_000);
-    expect(pauses.slice(0, 9)).toEqual([2, 5, 8, 16, 32, 64, 130, 256, 1987]);
+    expect(pauses.slice(0, 10)).toEqual([1, 2, 5, 8, 16, 32, 64, 130, 256, 1986]);
     expect(pauses.at(-1)).toBe(2_000);
+  });
+
+  test("an event before the next look for a commit does not put it off", async () => {
+    const run = new Run();
+    run.look();
+    run.hint(1);
+    await run.wakeUps.sleep([run.woken], new AbortController().signal);
+    run.nowMs += 10;
+    run.look();
+    run.nowMs += 0.5;
+    run.during = () => run.hint(1);
+    const lookedMs = run.woken.turn.lookedMs;
+    await run.wakeUps.sleep([run.woken], new AbortController().signal);
+    expect(run.nowMs - lookedMs).toBe(1);
+  });
+
+  test("an event of a database that is not due ends no sleep, and the next one may", async () => {
+    const run = new Run();
+    run.look();
+    run.lastCaptureMs = run.nowMs;
+    run.wakeUps.looked(run.woken, run.nowMs);
+    const other = new Run();
+    run.wakeUps.looked(other.woken, run.nowMs);
+    run.during = () => {
+      run.hint(1);
+      run.during = () => {
+        run.during = () => run.hint(2);
+      };
+    };
+    const beganMs = run.nowMs;
+    await run.wakeUps.sleep([run.woken, other.woken], new AbortController().signal);
+    expect(run.nowMs - beganMs).toBe(5);
+    expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
+    expect(run.wakeUps.isDue(other.woken, run.nowMs)).toBe(true);
   });
 
   test("a hint within wal_sync_interval waits for its end", () => {
@@ -406,95 +328,5 @@ describe("WakeUps after a hint", () => {
       await run.wakeUps.sleep(many, new AbortController().signal);
     }
     expect(run.nowMs - beginMs).toBeGreaterThanOrEqual(98 * 5 + 2 + 33 * (5 + 5 + 2));
-  });
-});
-
-describe("WakeUps and the files of a database", () => {
-  /** A database whose WAL and folder are watched, and whose files are checked. */
-  function watchedRun(): Run {
-    const run = new Run();
-    run.look();
-    expect(run.woken.turn.fileNewsOf(run.live)).toBe("touched");
-    check(run);
-    expect(run.woken.turn.fileNewsOf(run.live)).toBe("still");
-    return run;
-  }
-
-  /** A look that checks the files. */
-  function check(run: Run): void {
-    run.nowMs += 2_000;
-    run.filesCheckedMs = run.nowMs;
-    run.look();
-  }
-
-  test.each(["app.db", "app.db-wal", "app.db-shm"])(
-    "an event for %s has its files checked at once",
-    (name) => {
-      const run = watchedRun();
-      run.nowMs += 10;
-      run.hint(1_000, false, name);
-      run.look();
-      expect(run.woken.turn.fileNewsOf(run.live)).toBe("touched");
-      check(run);
-      run.nowMs += 2_000;
-      run.look();
-      expect(run.woken.turn.fileNewsOf(run.live)).toBe("still");
-    },
-  );
-
-  test.each(["other.db", "app.db-journal", "app.db.bak"])("an event for %s means no other file", (name) => {
-    const run = watchedRun();
-    run.hint(1_000, false, name);
-    expect(run.woken.turn.fileNewsOf(run.live)).toBe("still");
-    expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
-  });
-
-  test.each([
-    ["app.db", "touched"],
-    ["app.db-wal", "still"],
-    ["app.db-shm", "still"],
-  ] as const)("after a close of %s the files are %s", (name, expected) => {
-    const run = watchedRun();
-    run.hint(1_000, true, name);
-    expect(run.woken.turn.fileNewsOf(run.live)).toBe(expected);
-  });
-
-  test("lost events mean every file", () => {
-    const run = watchedRun();
-    run.nowMs += 10;
-    run.hint(null);
-    run.look();
-    expect(run.woken.turn.fileNewsOf(run.live)).toBe("touched");
-  });
-
-  test("a folder that was moved sends no more events: nothing is known of its files", () => {
-    const run = watchedRun();
-    run.hint(1_000);
-    expect(run.woken.turn.fileNewsOf(run.live)).toBe("touched");
-    expect(run.folders).toEqual([""]);
-    check(run);
-    run.nowMs += 2_000;
-    run.look();
-    expect(run.woken.turn.fileNewsOf(run.live)).toBe("unknown");
-  });
-
-  test("a WAL is written until it is captured; of another attached database nothing is known", () => {
-    const run = watchedRun();
-    expect(run.woken.turn.fileNewsOf(liveAt("/data/app.db", false))).toBe("unknown");
-    run.hint(1);
-    expect(run.woken.turn.fileNewsOf(run.live)).toBe("written");
-    run.hint(1_000, false, "app.db");
-    expect(run.woken.turn.fileNewsOf(run.live)).toBe("touched");
-  });
-
-  test("a folder is watched until the last of its databases leaves", () => {
-    const run = watchedRun();
-    const other = new Run();
-    other.live = liveAt("/data/other.db", false);
-    run.wakeUps.looked(other.woken, run.nowMs);
-    run.wakeUps.forget(run.woken);
-    expect(run.folders).toEqual(["/data"]);
-    run.wakeUps.forget(other.woken);
-    expect(run.folders).toEqual([""]);
   });
 });
