@@ -25,7 +25,7 @@ import { assertSpaceLeft } from "../restore/free-space.ts";
 const WAL_VERSION = 3007000;
 const CHECKSUMMED_HEADER_SIZE = 24;
 const CHECKSUMMED_FRAME_HEADER_SIZE = 8;
-/** A transaction of a few pages, as most are, needs no more. */
+/** Enough for the few pages of most transactions. */
 const FIRST_BUFFER_SIZE = 32 << 10;
 const BUFFER_SIZE_MAX = 1 << 20;
 /** The free space is checked after this many bytes: a small object may hold many equal pages. */

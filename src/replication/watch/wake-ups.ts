@@ -13,7 +13,8 @@
  * Invariants:
  * 1. Every database is looked at once in 2 s at least, whatever events come or fail to come.
  * 2. The loop turns at most once in 5 ms, with hundreds of databases in 25, however often files are written.
- *    The first two turns that look again for a commit may come after 1 and 2 ms, twice in 10 ms.
+ *    Two turns in 10 ms may come sooner, 1 or 2 ms after the one before: they look again for a commit that
+ *    was just reported. Events are read no more often than the loop turns.
  * 3. A hint lasts until the database is captured, or half a second: SQLite shows a commit to readers after
  *    its last write. A hint that a process has closed the file lasts until a look could empty the WAL.
  * 4. A file system that sends no events is noticed by the captures that no event announced.
@@ -32,19 +33,20 @@ const IDLE_TICK_MS = 80;
 const ACTIVE_SWEEP_MS = 500;
 /** A WAL that is written fast must not outgrow the checkpoints, which only a look begins. */
 const FAST_SWEEP_MS = 100;
-/** Reads of events since the last look, from which on a file counts as written without a pause. */
+/** Events since the last look, from which on a file counts as written without a pause. */
 const FAST_HINT_COUNT = 4;
 const IDLE_SWEEP_MS = 2_000;
 /** Captures in a row without an event, from which on a file system is taken for one that sends none. */
 const SILENT_CAPTURE_COUNT = 5;
 /** Looks at idle databases share their turns of the loop, because each turn passes over all databases. */
 const IDLE_TURN_MS = 250;
-/** The longest sleep while a checkpoint of the application may wait for a pin. */
-const YIELD_SLEEP_MS_MAX = 125;
+/** Between two questions whether a blocking checkpoint of the application waits for a pin. */
+const YIELD_MS = 125;
 /** The longest sleep: requests are noticed within this time. */
 const SLEEP_MS_MAX = 250;
 const TURN_MS_MIN = 5;
-/** A turn of the loop passes over all databases: more of them make its least distance longer. */
+/** A turn of the loop passes over all databases: more of them make its least distance, and that of reads of
+ * events, longer. */
 const DATABASES_PER_MS = 20;
 /**
  * A hint that no capture follows: frames of a transaction that is not committed yet, or the last write of a
@@ -92,7 +94,7 @@ export class Turn {
   hintedMs: number | null = null;
   /** The wait from the last look to the next one for that commit: at first none, then it doubles. */
   hintWaitMs = 0;
-  /** Reads of events since the last look that found a write. */
+  /** Events since the last look. */
   hintCount = 0;
   /** When a process was last reported to have closed the file; null: none since a look after that. */
   closedMs: number | null = null;
@@ -123,9 +125,10 @@ export class WakeUps {
   readonly #byWatch = new Map<WalWatch, Woken>();
   readonly #events: WalEvents | null;
   #wake: AbortController | null = null;
-  /** When the sleep ends: the first look is due, or something else than a look. Hints bring it forward. */
+  /** When the sleep ends. Hints bring it forward. */
   #dueMs = Number.NEGATIVE_INFINITY;
   #turnedMs = Number.NEGATIVE_INFINITY;
+  #yieldDueMs = Number.NEGATIVE_INFINITY;
   /** The last two turns that came sooner than others, the older one first. */
   #hastenedMs: [number, number] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
   #hasWarned = false;
@@ -148,6 +151,13 @@ export class WakeUps {
    */
   mayBlockCheckpoint({ turn, live, poller }: Woken): boolean {
     return poller.mayBlockCheckpoint || turn.hintedMs !== null || !isEventful(turn, live);
+  }
+
+  /** Whether to ask now if checkpoints of the application wait for pins: true once for each interval. */
+  takeQuestion(nowMs: number): boolean {
+    if (nowMs < this.#yieldDueMs) return false;
+    this.#yieldDueMs = nowMs + YIELD_MS;
+    return true;
   }
 
   /** A database was looked at. */
@@ -180,7 +190,10 @@ export class WakeUps {
     woken.turn.live = woken.live;
   }
 
-  /** Sleeps until a database is due or the signal aborts. An event that makes none due ends no sleep. */
+  /**
+   * Sleeps until a database or a question is due, or the signal aborts; at most for `SLEEP_MS_MAX`. An event
+   * that makes nothing due ends no sleep.
+   */
   async sleep(all: readonly Woken[], until: AbortSignal): Promise<void> {
     const { env } = this;
     const nowMs = env.monotonicMs();
@@ -194,15 +207,16 @@ export class WakeUps {
       dueMs = Math.min(dueMs, woken.turn.dueMs);
       isAnyBlocking ||= this.mayBlockCheckpoint(woken);
     }
-    if (isAnyBlocking) dueMs = Math.min(dueMs, nowMs + YIELD_SLEEP_MS_MAX);
+    if (isAnyBlocking) dueMs = Math.min(dueMs, this.#yieldDueMs);
     this.#dueMs = dueMs;
     this.#events?.arm();
     // Looks that take longer than the pauses between them must not keep uploads and signals from their turn.
     if (this.#leftMs > 0 || nowMs >= earliestMs) await this.#sleepUnlessWoken(this.#leftMs, until);
     while (this.#leftMs > 0 && !until.aborted) {
+      // A file that is written without end has no read for each event.
       await env.sleep(Math.min(this.#leftMs, Math.max(TURN_MS_MIN, crowdMs)), until);
-      if (this.#leftMs === 0) break;
       this.#events?.arm();
+      if (this.#leftMs === 0) break;
       await this.#sleepUnlessWoken(this.#leftMs, until);
     }
     this.#turnedMs = env.monotonicMs();
@@ -268,7 +282,7 @@ export class WakeUps {
     turn.hintCount++;
     if (isClosed) turn.closedMs = nowMs;
     turn.dueMs = Math.min(turn.dueMs, dueMsOf(woken, nowMs));
-    this.#dueMs = Math.min(this.#dueMs, turn.dueMs, nowMs + YIELD_SLEEP_MS_MAX);
+    this.#dueMs = Math.min(this.#dueMs, turn.dueMs, this.#yieldDueMs);
   }
 
   /** Watches the WAL of the database that is attached now. */

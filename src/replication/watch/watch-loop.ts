@@ -53,8 +53,6 @@ const SLICE_MS = 10;
 const LATE_DISCOVERY_MS = 1_000;
 /** The time for the last pushes, to replicas that answer. */
 const LAST_PUSHES_MS = 1_000;
-/** Between two questions whether a blocking checkpoint of the application waits for a pin. */
-const YIELD_INTERVAL_MS = 120;
 
 /** A running watch, for health and metrics. */
 export interface RunningWatch {
@@ -286,7 +284,6 @@ async function loop(
   let isPaused = false;
   let paused: ReadonlySet<Watcher> = NOBODY;
   let nextBudgetMs = 0;
-  let nextYieldMs = 0;
   while (!stopping.aborted) {
     beside.turnCount++;
     const nowMs = env.monotonicMs();
@@ -314,8 +311,7 @@ async function loop(
       wakeUps.forget(watcher);
       void fleet.remove(watcher);
     }
-    const mayYield = nowMs >= nextYieldMs;
-    if (mayYield) nextYieldMs = nowMs + YIELD_INTERVAL_MS;
+    const mayYield = wakeUps.takeQuestion(nowMs);
     let lookMs = nowMs;
     let sliceEndMs = nowMs + SLICE_MS;
     // While uploads have their turn, a watcher that has left may go.

@@ -82,6 +82,21 @@ describe("replicate follows", () => {
     });
   }
 
+  test.each([512, 4096, 32_768, 65_536])(
+    "transactions of a page and of megabytes, with pages of %d bytes",
+    async (pageSizeBytes) => {
+      const { source, history, store, local } = await newSource(0, false, pageSizeBytes);
+      const run = new ReplicaRun(store, local);
+      await run.waitForTxid(1);
+      for (const step of [insert(1, 10), insert(1600, 2000), insert(2, 10), "DELETE FROM item"]) {
+        await history.publish(source.after(step));
+        await run.waitForTxid(history.txid);
+        expectContent(local, history.newest);
+      }
+      await run.stop();
+    },
+  );
+
   test("a bootstrap reports the bytes that it has read, and following reports none", async () => {
     const { source, history, store, local } = await newSource(2);
     const reported: (readonly [done: number, total: number, events: number])[] = [];

@@ -16,6 +16,9 @@ export class WalHints {
   readonly #watches = new Map<WalWatch, string>();
   #next = 1;
   #onEvent: OnWalEvent | null = null;
+  /** Events that came before their read. */
+  #queue: (() => void)[] = [];
+  #isRead = false;
 
   constructor(
     readonly scheduler: Scheduler,
@@ -42,10 +45,21 @@ export class WalHints {
     this.#watches.delete(watch);
   }
 
-  arm(): void {}
+  /** Begins a read, which is over after one event or more. */
+  arm(): void {
+    this.#isRead = true;
+    if (this.#queue.length > 0) this.scheduler.after(0, "read of hints", this.owner, () => this.#readQueue());
+  }
+
+  #readQueue(): void {
+    if (!this.#isRead || this.#queue.length === 0) return;
+    this.#isRead = false;
+    for (const event of this.#queue.splice(0)) event();
+  }
 
   close(): void {
     this.#watches.clear();
+    this.#queue = [];
   }
 
   /** The application wrote the WAL of a database, or closed it. */
@@ -62,7 +76,10 @@ export class WalHints {
     for (const [watch, watched] of this.#watches) {
       if (watched !== path || this.chance.is(LOST)) continue;
       this.scheduler.after(this.chance.wait(MEAN_DELAY_MS), `hint ${basename(path)}`, this.owner, () => {
-        if (this.#watches.has(watch)) this.#onEvent?.(watch, isClosed, name);
+        this.#queue.push(() => {
+          if (this.#watches.has(watch)) this.#onEvent?.(watch, isClosed, name);
+        });
+        this.#readQueue();
       });
     }
   }

@@ -30,14 +30,21 @@ export class Run {
   grantedCount = Number.POSITIVE_INFINITY;
   mayBlock = false;
   checkpointDueMs = Number.POSITIVE_INFINITY;
-  hint: (watch: WalWatch | null, isClosed?: boolean, name?: string) => void = () => {};
+  #onEvent: OnWalEvent = () => {};
+  /** Events that nothing has read. */
+  #queue: (() => void)[] = [];
+  #isRead = false;
+  #isAsleep = false;
   readonly #env = recordingEnv({
     monotonicMs: () => this.nowMs,
     sleep: async (durationMs, signal) => {
       this.sleeps.push(durationMs);
       const { during } = this;
       this.during = () => {};
+      this.#isAsleep = true;
       during();
+      this.#isAsleep = false;
+      this.#readQueue();
       if (signal?.aborted !== true) this.nowMs += durationMs;
     },
   });
@@ -71,10 +78,23 @@ export class Run {
       paceAt: () => this.pace,
     };
     const open = (onEvent: OnWalEvent) => {
-      this.hint = (watch, isClosed = false, name) => onEvent(watch, isClosed, name ?? null);
+      this.#onEvent = onEvent;
       return hasEvents ? this.#events() : null;
     };
     this.wakeUps = new WakeUps(this.#env.env, open);
+  }
+
+  /** An event. During a sleep, it waits for a read of events, which is over after one event or more. */
+  hint(watch: WalWatch | null, isClosed = false, name: string | null = null): void {
+    const event = (): void => this.#onEvent(watch, isClosed, name);
+    if (this.#isAsleep) this.#queue.push(event);
+    else event();
+  }
+
+  #readQueue(): void {
+    if (!this.#isRead || this.#queue.length === 0) return;
+    this.#isRead = false;
+    for (const event of this.#queue.splice(0)) event();
   }
 
   #events(): WalEvents {
@@ -88,7 +108,10 @@ export class Run {
       if (watch >= 1_000) this.folders[watch - 1_000] = "";
       else this.watched[watch - 1] = "";
     };
-    return { watchOrNull, watchFolderOrNull, unwatch, arm() {}, close() {} } as unknown as WalEvents;
+    const arm = (): void => {
+      this.#isRead = true;
+    };
+    return { watchOrNull, watchFolderOrNull, unwatch, arm, close() {} } as unknown as WalEvents;
   }
 
   get warnings(): string[] {
@@ -103,9 +126,15 @@ export class Run {
         looks.push(this.nowMs);
         this.wakeUps.looked(this.woken, this.nowMs);
       }
-      await this.wakeUps.sleep([this.woken], new AbortController().signal);
+      await this.sleep();
     }
     return looks.slice(1).map((lookMs, index) => lookMs - looks[index]!);
+  }
+
+  /** Sleeps as the loop does after each turn. */
+  async sleep(all: readonly Woken[] = [this.woken], until = new AbortController().signal): Promise<void> {
+    this.wakeUps.takeQuestion(this.nowMs);
+    await this.wakeUps.sleep(all, until);
   }
 
   /** Looks once. */

@@ -1,6 +1,7 @@
 /** When the loop looks at a database: by pace, by hints and without events, on a fake clock. */
 import { describe, expect, test } from "bun:test";
 import type { LiveDatabase } from "../../../../src/replication/capture/live-database.ts";
+import type { Woken } from "../../../../src/replication/watch/wake-ups.ts";
 import { INTERVAL_MS, liveAt, Run } from "./wake-ups-run.ts";
 
 describe("WakeUps without a hint", () => {
@@ -82,7 +83,7 @@ describe("WakeUps without a hint", () => {
     run.pace = "busy";
     run.look();
     run.nowMs += 60;
-    await run.wakeUps.sleep([run.woken], new AbortController().signal);
+    await run.sleep();
     expect(run.sleeps).toEqual([0]);
   });
 
@@ -142,7 +143,7 @@ describe("WakeUps after a hint", () => {
     run.look();
     run.nowMs += 10;
     run.during = () => run.hint(1);
-    await run.wakeUps.sleep([run.woken], new AbortController().signal);
+    await run.sleep();
     expect(run.nowMs).toBe(100_010);
     run.look(); // The commit is captured, but its last event comes after that.
     Object.assign(run.woken.turn, { hintedMs: run.nowMs - 60, hintWaitMs: 64 });
@@ -155,7 +156,7 @@ describe("WakeUps after a hint", () => {
     run.look();
     run.hint(1);
     const pauses = await run.pauses(7_000);
-    expect(pauses.slice(0, 10)).toEqual([1, 2, 5, 8, 16, 32, 64, 130, 256, 1986]);
+    expect(pauses.slice(0, 10)).toEqual([1, 2, 5, 8, 16, 32, 66, 128, 256, 1986]);
     expect(pauses.at(-1)).toBe(2_000);
   });
 
@@ -163,13 +164,13 @@ describe("WakeUps after a hint", () => {
     const run = new Run();
     run.look();
     run.hint(1);
-    await run.wakeUps.sleep([run.woken], new AbortController().signal);
+    await run.sleep();
     run.nowMs += 10;
     run.look();
     run.nowMs += 0.5;
     run.during = () => run.hint(1);
     const lookedMs = run.woken.turn.lookedMs;
-    await run.wakeUps.sleep([run.woken], new AbortController().signal);
+    await run.sleep();
     expect(run.nowMs - lookedMs).toBe(1);
   });
 
@@ -187,7 +188,7 @@ describe("WakeUps after a hint", () => {
       };
     };
     const beganMs = run.nowMs;
-    await run.wakeUps.sleep([run.woken, other.woken], new AbortController().signal);
+    await run.sleep([run.woken, other.woken]);
     expect(run.nowMs - beganMs).toBe(5);
     expect(run.wakeUps.isDue(run.woken, run.nowMs)).toBe(false);
     expect(run.wakeUps.isDue(other.woken, run.nowMs)).toBe(true);
@@ -312,21 +313,68 @@ describe("WakeUps after a hint", () => {
     expect(silent.wakeUps.mayBlockCheckpoint(silent.woken)).toBe(true);
   });
 
-  test("a file that is written without end turns the loop at most once in 5 ms", async () => {
+  test("files that are written without end turn the loop at most four times in 10 ms", async () => {
     const run = new Run();
     run.look();
-    const beginMs = run.nowMs;
-    for (let turn = 0; turn < 100; turn++) {
-      run.during = () => run.hint(1);
+    const again = (): void => {
+      run.hint(1);
+      run.during = again;
+    };
+    run.during = again;
+    const turns: number[] = [];
+    const turn = async (all: readonly Woken[]): Promise<void> => {
+      await run.sleep(all);
+      turns.push(run.nowMs);
+    };
+    for (let count = 0; count < 100; count++) {
       if (run.wakeUps.isDue(run.woken, run.nowMs)) run.wakeUps.looked(run.woken, run.nowMs);
-      await run.wakeUps.sleep([run.woken], new AbortController().signal);
+      await turn([run.woken]);
     }
-    expect(run.nowMs - beginMs).toBeGreaterThanOrEqual(98 * 5 + 2);
     const many = Array.from({ length: 20 }, () => new Run().woken);
-    for (const { turn } of [many, many, many, many, many].flat()) {
-      Object.assign(turn, { hintedMs: run.nowMs, hintWaitMs: 2, dueMs: run.nowMs + 2 });
-      await run.wakeUps.sleep(many, new AbortController().signal);
+    for (let count = 0; count < 100; count++) {
+      const nowMs = run.nowMs;
+      for (const one of many) Object.assign(one.turn, { hintedMs: nowMs, hintWaitMs: 1, dueMs: nowMs });
+      await turn(many);
     }
-    expect(run.nowMs - beginMs).toBeGreaterThanOrEqual(98 * 5 + 2 + 33 * (5 + 5 + 2));
+    for (const [index, turnMs] of turns.entries())
+      if (index >= 4) expect(turnMs - turns[index - 4]!).toBeGreaterThanOrEqual(10);
+  });
+
+  test("a question is due every 125 ms, whatever is written meanwhile", async () => {
+    const run = new Run();
+    run.pace = "active";
+    run.lastCaptureMs = run.nowMs;
+    const blocking = new Run();
+    blocking.mayBlock = true;
+    const all = [run.woken, blocking.woken];
+    const again = (): void => {
+      run.hint(1);
+      run.during = again;
+    };
+    run.during = again;
+    const questions: number[] = [];
+    while (run.nowMs < 102_000) {
+      if (run.wakeUps.takeQuestion(run.nowMs)) questions.push(run.nowMs);
+      for (const woken of all) if (run.wakeUps.isDue(woken, run.nowMs)) run.wakeUps.looked(woken, run.nowMs);
+      await run.wakeUps.sleep(all, new AbortController().signal);
+    }
+    expect(questions.length).toBeGreaterThanOrEqual(16);
+    for (const [index, askedMs] of questions.entries())
+      if (index > 0) expect(askedMs - questions[index - 1]!).toBeLessThanOrEqual(130);
+  });
+
+  test("the end of the watch ends a sleep between two reads of events", async () => {
+    const run = new Run();
+    run.look();
+    run.lastCaptureMs = run.nowMs;
+    run.wakeUps.looked(run.woken, run.nowMs);
+    const end = new AbortController();
+    run.during = () => {
+      run.hint(1);
+      run.during = () => end.abort();
+    };
+    await run.sleep([run.woken], end.signal);
+    expect(end.signal.aborted).toBe(true);
+    expect(run.nowMs).toBe(100_000);
   });
 });
