@@ -45,8 +45,10 @@ const YIELD_MS = 125;
 /** The longest sleep: requests are noticed within this time. */
 const SLEEP_MS_MAX = 250;
 const TURN_MS_MIN = 5;
-/** A turn of the loop passes over all databases: more of them make its least distance, and that of reads of
- * events, longer. */
+/**
+ * A turn of the loop passes over all databases: more of them make the least time between two turns longer,
+ * and that between two reads of events.
+ */
 const DATABASES_PER_MS = 20;
 /**
  * A hint that no capture follows: frames of a transaction that is not committed yet, or the last write of a
@@ -128,6 +130,7 @@ export class WakeUps {
   /** When the sleep ends. Hints bring it forward. */
   #dueMs = Number.NEGATIVE_INFINITY;
   #turnedMs = Number.NEGATIVE_INFINITY;
+  /** When the next question is due. */
   #yieldDueMs = Number.NEGATIVE_INFINITY;
   /** The last two turns that came sooner than others, the older one first. */
   #hastenedMs: [number, number] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY];
