@@ -25,6 +25,11 @@ const ANNOUNCEMENT_SIZE_MAX = 4_096;
 const SOCKET_FILE = "watch.socket";
 const ANNOUNCEMENT_NAME = /^[0-9a-f]{32}(\.path)?$/;
 const SOCKET_NAME = /^walrust-(\d+)-[0-9a-f]+\.sock$/;
+/** The end of a socket's path until it listens. */
+export const UNNAMED_END = ".new";
+const UNNAMED_SOCKET_NAME = /^walrust-\d+-[0-9a-f]+\.sock\.new$/;
+/** A socket that does not listen this long after it was made never will: its process was killed. */
+const UNNAMED_LIMIT_MS = 60_000;
 
 /** A database as it is announced. */
 export interface AnnouncedDatabase {
@@ -206,12 +211,16 @@ export function announcedPaths(folders: RuntimeFolders): string[] {
   return paths;
 }
 
-/** Removes the announcements of databases that are gone, and the sockets that nobody answers. */
-export function sweepAnnouncements(folder: string): void {
+/**
+ * Removes the announcements of databases that are gone, and the sockets that nobody answers.
+ * @param newest a socket that was made just now
+ */
+export function sweepAnnouncements(folder: string, newest: string): void {
   try {
+    const nowMs = lstatSync(newest).mtimeMs;
     for (const name of readdirSync(folder).slice(0, SWEPT_MAX)) {
       const file = join(folder, name);
-      if (SOCKET_NAME.test(name)) void removeIfDead(file);
+      if (SOCKET_NAME.test(name) || isUnnamed(name, file, nowMs)) void removeIfDead(file);
       else if (ANNOUNCEMENT_NAME.test(name) && !existsSync(announcedOrNull(file) ?? "")) {
         rmSync(file, { force: true });
       }
@@ -239,6 +248,11 @@ function isOwnSocket(path: string): boolean {
     // The socket went with its watch.
     return false;
   }
+}
+
+/** Whether this is a socket that got no name in time. @throws the system's error when it is gone */
+function isUnnamed(name: string, file: string, nowMs: number): boolean {
+  return UNNAMED_SOCKET_NAME.test(name) && nowMs - lstatSync(file).mtimeMs > UNNAMED_LIMIT_MS;
 }
 
 async function removeIfDead(path: string): Promise<void> {

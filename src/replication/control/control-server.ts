@@ -2,17 +2,23 @@
  * The watch's side of the control socket: one Unix socket for all databases of the process, in a folder that
  * only its user can open. The socket has mode 0600, so only our user can ask.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Socket } from "bun";
+import type { Socket, SocketHandler } from "bun";
 import { randomTag } from "../../env.ts";
 import { asWalrustError, WalrustError } from "../../errors.ts";
 import { parentsDistrustOrNull } from "../../local/folder-trust.ts";
 import type { RuntimeFolders } from "../../local/folders/runtime-folder.ts";
 import { realParent } from "../../local/places.ts";
 import type { OnWorkProgress, WorkProgress } from "../context/work-meter.ts";
-import { type AnnouncedDatabase, Announcements, socketName, sweepAnnouncements } from "./announcements.ts";
+import {
+  type AnnouncedDatabase,
+  Announcements,
+  socketName,
+  sweepAnnouncements,
+  UNNAMED_END,
+} from "./announcements.ts";
 import {
   ACCEPTED,
   type ControlAnswer,
@@ -23,7 +29,7 @@ import {
   type WatchRequest,
 } from "./control-request.ts";
 
-/** The address of a Unix socket has room for 108 bytes with its end. */
+/** The address of a Unix socket has room for 108 bytes, with `UNNAMED_END` and a zero. */
 const SOCKET_PATH_MAX = 100;
 const REQUEST_SIZE_MAX = 64 * 1024;
 /** With the tag of the process, this many digits distinguish the sockets of all processes. */
@@ -57,20 +63,17 @@ export function serveControl(
     isWatchRequest(request) ? handleWatch(request) : handleDatabase(request, onProgress);
   const runtimeFolder = folders.ownOrNull();
   const { path, ownFolder } = placeSocket(runtimeFolder);
-  if (runtimeFolder !== null) sweepAnnouncements(runtimeFolder);
   const announcements = new Announcements(runtimeFolder, path);
-  const listener = listenPrivately({
-    unix: path,
-    socket: {
-      open: (socket) => {
-        socket.data = newExchange();
-      },
-      data: (socket, bytes) => receive(socket, bytes, handle),
-      drain: (socket) => {
-        if (socket.data.unsent.length > 0) sendRest(socket);
-      },
+  const listener = listenPrivately(path, {
+    open: (socket) => {
+      socket.data = newExchange();
+    },
+    data: (socket, bytes) => receive(socket, bytes, handle),
+    drain: (socket) => {
+      if (socket.data.unsent.length > 0) sendRest(socket);
     },
   });
+  if (runtimeFolder !== null) sweepAnnouncements(runtimeFolder, path);
   return {
     path,
     announce: (database) => announcements.announce(database),
@@ -177,14 +180,29 @@ function placeSocket(folder: string | null): { path: string; ownFolder: string |
   return { path: join(ownFolder, fileName), ownFolder };
 }
 
-/** Listens on a socket that only our user can open, from the first moment on. */
-function listenPrivately(options: Parameters<typeof Bun.listen<Exchange>>[0]): {
+interface Listener {
   stop(closesAll: boolean): void;
-} {
+}
+
+/**
+ * Listens on a socket that only our user can open, from the first moment on. The socket gets its name when it
+ * listens: between `bind` and `listen` it refuses connections, and another watch's sweep would remove it.
+ */
+function listenPrivately(path: string, socket: SocketHandler<Exchange>): Listener {
+  const unnamed = `${path}${UNNAMED_END}`;
   const before = process.umask(0o177);
+  let listener: Listener;
   try {
-    return Bun.listen<Exchange>(options);
+    listener = Bun.listen<Exchange>({ unix: unnamed, socket });
   } finally {
     process.umask(before);
+  }
+  try {
+    renameSync(unnamed, path);
+    return listener;
+  } catch (error) {
+    listener.stop(true);
+    rmSync(unnamed, { force: true });
+    throw error;
   }
 }

@@ -1,6 +1,6 @@
 /** The socket of a running watch: the protocol, hostile input, and the leftovers of a killed watch. */
 
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import {
   chmodSync,
   chownSync,
@@ -9,6 +9,7 @@ import {
   readdirSync,
   readFileSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { connect } from "node:net";
@@ -323,6 +324,36 @@ test("a starting watch deletes announcements of databases and sockets that are g
   const second = serveControl(runtimeFoldersIn(folder), async () => null);
   expect(await exchange(server.path, `${JSON.stringify(SNAPSHOT)}\n`)).toContain('"ok":true');
   second.close();
+  server.close();
+});
+
+test("a socket gets its name when it listens: before, a sweep of another watch would remove it", () => {
+  const folder = tempFolder("control");
+  const listen = Bun.listen.bind(Bun);
+  const seen: string[] = [];
+  const spy = spyOn(Bun, "listen").mockImplementation(((options: Parameters<typeof listen>[0]) => {
+    const listener = listen(options);
+    seen.push(...readdirSync(join(folder, "walrust")));
+    return listener;
+  }) as typeof Bun.listen);
+  const server = serveControl(runtimeFoldersIn(folder), async () => null);
+  spy.mockRestore();
+  expect(seen).toEqual([`${basename(server.path)}.new`]);
+  expect(readdirSync(join(folder, "walrust"))).toEqual([basename(server.path)]);
+  server.close();
+});
+
+test("a starting watch removes a socket that has no name if its process was killed long ago", async () => {
+  const folder = tempFolder("control");
+  const own = join(folder, "walrust");
+  mkdirSync(own, { mode: 0o700 });
+  const starting = await deadSocket(join(own, "walrust-1-0123abcd.sock.new"));
+  const killed = await deadSocket(join(own, "walrust-1-4567abcd.sock.new"));
+  const anHourAgo = Date.now() / 1000 - 3_600;
+  utimesSync(killed, anHourAgo, anHourAgo);
+  const server = serveControl(runtimeFoldersIn(folder), async () => null);
+  await waitUntil(() => !existsSync(killed));
+  expect(existsSync(starting)).toBe(true);
   server.close();
 });
 
