@@ -3,13 +3,13 @@
  * Compaction and restore read them instead of the network. Snapshots are not kept. A file here is only a copy
  * of an object, so it may be deleted at any time.
  */
-import { closeSync, existsSync, mkdirSync, readdirSync, readSync, renameSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { CacheConfig } from "../config/config.ts";
 import { systemCode, WalrustError } from "../errors.ts";
 import { hex, isChainLink } from "../format/chain.ts";
 import type { Txid } from "../format/types.ts";
-import { openOwnOrNull, removeOwn } from "./own-file.ts";
+import { removeOwn } from "./own-file.ts";
 import { isIntact, openIntactOrNull, openSpoolFileOrNull, removeSpoolFile } from "./spool.ts";
 import {
   isSnapshotFile,
@@ -23,8 +23,11 @@ import {
   findRecordAfterOrNull,
   findRecordOrNull,
   isRecord,
+  type LogFile,
+  type LogContent,
   logsOrNone,
   markRecords,
+  readLogContent,
   readLogs,
   retireLogs,
   type SpoolLog,
@@ -121,19 +124,57 @@ export interface LoggedCopy {
   readonly bytes: Uint8Array;
 }
 
-/** The copy of an object in a log, if its bytes have the SHA-256 in its footer. Opens the log once. */
-export function loggedCopyOrNull(folder: string, object: CopiedObject): LoggedCopy | null {
-  const file = recordOrNull(folder, object);
-  const fd = file && openOwnOrNull(file.path);
-  if (file === null || fd === null) return null;
-  const bytes = new Uint8Array(file.sizeBytes);
-  try {
-    if (readSync(fd, bytes, 0, bytes.length, file.offset) !== bytes.length) return null;
-  } finally {
-    closeSync(fd);
+/**
+ * The increments of a spool that lie in logs, for one merge. Each log is read once for all of its increments;
+ * one log of uploaded increments and one that is being written stay in memory (512 KB each at most). Nothing
+ * is asked of the disk again: a log that was moved or has grown since then may hold more copies.
+ */
+export class LoggedCopies {
+  readonly #folders: readonly FolderLogs[];
+
+  constructor(folder: string) {
+    this.#folders = [new FolderLogs(join(folder, SENT_FOLDER)), new FolderLogs(folder)];
   }
-  const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
-  return sha256 === hex(file.sha256) ? { file, bytes } : null;
+
+  /**
+   * The copy of an object, if its bytes have the SHA-256 in its footer.
+   * @throws WalrustError as `readLogContent`
+   */
+  copyOrNull(object: CopiedObject): LoggedCopy | null {
+    if (object.level !== 0) return null;
+    for (const logs of this.#folders) {
+      const copy = logs.findOrNull(object);
+      if (copy === null) continue;
+      const { file, bytes } = copy;
+      const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+      return file.sizeBytes === object.sizeBytes && sha256 === hex(file.sha256) ? copy : null;
+    }
+    return null;
+  }
+}
+
+/** The logs of one folder, listed once. */
+class FolderLogs {
+  #logs: readonly LogFile[] | null = null;
+  /** The log that was read last. */
+  #content: LogContent | null = null;
+
+  constructor(readonly folder: string) {}
+
+  /** The newest record of the TXIDs of an object that is not void, with a copy of its bytes; or null. */
+  findOrNull({ minTxid, maxTxid }: CopiedObject): LoggedCopy | null {
+    this.#logs ??= logsOrNone(this.folder);
+    const path = this.#logs.findLast(({ firstTxid }) => firstTxid <= minTxid)?.path;
+    if (path === undefined) return null;
+    if (this.#content?.path !== path) this.#content = readLogContent(path);
+    const { bytes, records } = this.#content;
+    const found = records.findLast(
+      ({ file, mark }) => mark !== "void" && file.minTxid === minTxid && file.maxTxid === maxTxid,
+    );
+    if (found === undefined) return null;
+    const { offset, sizeBytes } = found.file;
+    return { file: found.file, bytes: bytes.slice(offset, offset + sizeBytes) };
+  }
 }
 
 /** Whether a record is still there with the bytes of its hash. */

@@ -122,28 +122,38 @@ export function readLogs(folder: string, logs = logsIn(folder)): LogRecord[] {
   );
 }
 
+/** A log that was read whole. */
+export interface LogContent {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+  /** In the order in which they were written. */
+  readonly records: readonly LogRecord[];
+}
+
 /**
- * The records of the log at `path`, in the order in which they were written; none of a file that is not ours.
+ * Reads the log at `path`; nothing of a file that is gone or not ours.
  * @throws WalrustError code "database", retryable, when the system refuses to open the log: its records are
  * not lost
  */
-export function readLog(path: string): LogRecord[] {
-  let bytes: Uint8Array | null;
+export function readLogContent(path: string): LogContent {
+  let bytes: Uint8Array = new Uint8Array(0);
   try {
-    bytes = readOwnBytesOrNull(path, LOG_SIZE_MAX);
+    bytes = readOwnBytesOrNull(path, LOG_SIZE_MAX) ?? bytes;
   } catch (error) {
     if (!(error instanceof WalrustError) || error.retryable) throw error;
-    return [];
   }
   const records: LogRecord[] = [];
-  let start = 0;
-  while (bytes !== null) {
+  for (let start = 0; ; ) {
     const record = decodeRecordOrNull(bytes, start, path);
-    if (record === null) break;
+    if (record === null) return { path, bytes, records };
     records.push(record);
     start = record.file.offset + record.file.sizeBytes + FOOTER_SIZE;
   }
-  return records;
+}
+
+/** The records of `readLogContent`. @throws as `readLogContent` */
+export function readLog(path: string): readonly LogRecord[] {
+  return readLogContent(path).records;
 }
 
 function decodeRecordOrNull(bytes: Uint8Array, start: number, path: string): LogRecord | null {
@@ -326,7 +336,7 @@ function cutOff(fd: number, sizeBytes: number): void {
 }
 
 /** A log by its name. */
-interface Log {
+export interface LogFile {
   readonly path: string;
   readonly firstTxid: Txid;
 }
@@ -336,7 +346,7 @@ interface Log {
  * @throws WalrustError code "database", retryable, when the system refuses to list a folder that is there: a
  *   log that is not seen is not gone
  */
-export function logsIn(folder: string): Log[] {
+export function logsIn(folder: string): LogFile[] {
   let entries: Dirent[];
   try {
     entries = readdirSync(folder, { withFileTypes: true });
@@ -385,7 +395,7 @@ export function retireLogs(folder: string): void {
 /**
  * All logs of a spool folder with their records; null when the system refuses to list or open one of them.
  */
-function logsWithRecordsOrNull(folder: string): { logs: Log[]; records: LogRecord[] } | null {
+function logsWithRecordsOrNull(folder: string): { logs: LogFile[]; records: LogRecord[] } | null {
   try {
     const logs = logsIn(folder);
     return { logs, records: readLogs(folder, logs) };
@@ -396,7 +406,7 @@ function logsWithRecordsOrNull(folder: string): { logs: Log[]; records: LogRecor
 }
 
 /** The logs in a folder for a reader that only looks for copies; none when the system refuses to list it. */
-export function logsOrNone(folder: string): Log[] {
+export function logsOrNone(folder: string): LogFile[] {
   try {
     return logsIn(folder);
   } catch {
@@ -405,7 +415,7 @@ export function logsOrNone(folder: string): Log[] {
 }
 
 /** The listings and logs that were read last: a merge asks for one increment after the other. */
-const listings = new Map<string, { readonly version: string; readonly logs: Log[] }>();
+const listings = new Map<string, { readonly version: string; readonly logs: LogFile[] }>();
 const read = new Map<string, { readonly version: string; readonly records: readonly LogRecord[] }>();
 const REMEMBERED_MAX = 4;
 

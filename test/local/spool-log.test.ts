@@ -36,6 +36,7 @@ import {
   intactCopyOrNull,
   isSentKept,
   keepSent,
+  LoggedCopies,
   localCopyOrNull,
   pruneSent,
   sentBytes,
@@ -366,6 +367,24 @@ describe("the copies in logs", () => {
     expect(isSentKept(spool.folder, 99 as Txid)).toBe(false);
   });
 
+  test("LoggedCopies has each increment of the logs of a merge, and reads each log once", () => {
+    const { spool, files } = sent(20, 30_000);
+    retireLogs(spool.folder);
+    files.push(spool.write(500), spool.write(600));
+    const copies = new LoggedCopies(spool.folder);
+    for (const file of files) {
+      const copy = copies.copyOrNull(file);
+      expect(copy?.file).toMatchObject({ minTxid: file.minTxid, chain: file.chain });
+      expect(Buffer.from(copy!.bytes)).toEqual(Buffer.alloc(file.sizeBytes, file.minTxid));
+      // The log is not read again for its other increments.
+      rmSync(copy!.file.path, { force: true });
+    }
+    expect(copies.copyOrNull({ ...files[21]!, sizeBytes: 1 })).toBeNull();
+    expect(copies.copyOrNull({ ...files[21]!, level: 1 })).toBeNull();
+    expect(copies.copyOrNull(spool.write())).toBeNull();
+    expect(new LoggedCopies(spool.folder).copyOrNull(files[21]!)).toBeNull();
+  });
+
   test("a damaged or void record is no copy", async () => {
     const { spool, files } = sent(3);
     const [first, second] = files;
@@ -374,6 +393,9 @@ describe("the copies in logs", () => {
     expect(await intactCopyOrNull(spool.folder, first!)).toBeNull();
     removeSpoolFile(second!);
     expect(localCopyOrNull(spool.folder, second!)).toBeNull();
+    const copies = new LoggedCopies(spool.folder);
+    const found = files.map((file) => copies.copyOrNull(file) !== null);
+    expect(found).toEqual([false, false, true]);
   });
 
   test("retireLogs keeps a log in which something waits", () => {

@@ -20,7 +20,7 @@ import { LtxEncoder } from "../../format/ltx-encoder.ts";
 import type { LtxSource, MergedLtx } from "../../format/ltx-merge.ts";
 import { createTemp, openOwn, removeOwn, writeWhole } from "../../local/own-file.ts";
 import { ltxPageSizeOrNull, type SpoolFile, type SpoolWriter } from "../../local/spool.ts";
-import { intactCopyOrNull, loggedCopyOrNull } from "../../local/spool-cache.ts";
+import { intactCopyOrNull, LoggedCopies } from "../../local/spool-cache.ts";
 import { checkListed, type PageReceiver, type PathPoint } from "../../recovery/object/check-object.ts";
 import type { ObjectFinding } from "../../recovery/object/object-finding.ts";
 import { chainLinkFindings } from "../../recovery/object/object-links.ts";
@@ -58,10 +58,11 @@ export async function openMergeSources(
   const opened: MergeSource[] = [];
   let path: PathPoint = { txid: 0, chain: null };
   let heldBytes = 0;
+  const copies = new LoggedCopies(target.spoolFolder);
   try {
     for (const source of sources) {
       heldBytes += source.sizeBytes;
-      const held = heldBytes <= HELD_BYTES_MAX ? heldSourceOrNull(target.spoolFolder, source, path) : null;
+      const held = heldBytes <= HELD_BYTES_MAX ? heldSourceOrNull(copies, source, path) : null;
       const open = held ?? (await openSource(target, source, path, signal));
       if (opened[0] !== undefined && open.pageSizeBytes !== opened[0].pageSizeBytes) {
         open.close();
@@ -94,9 +95,9 @@ export function closeSources(sources: readonly MergeSource[]): void {
   if (errors.length > 0) throw errors[0];
 }
 
-/** A small source whose copy is in a log: its bytes are read once, and stay in memory for the merge. */
-function heldSourceOrNull(folder: string, source: LtxObject, after: PathPoint): MergeSource | null {
-  const copy = loggedCopyOrNull(folder, source);
+/** A small source whose copy is in a log: its bytes stay in memory for the merge. */
+function heldSourceOrNull(copies: LoggedCopies, source: LtxObject, after: PathPoint): MergeSource | null {
+  const copy = copies.copyOrNull(source);
   if (copy === null) return null;
   const { file, bytes } = copy;
   const previousChain = hex(file.previousChain);
