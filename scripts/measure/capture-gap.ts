@@ -6,12 +6,13 @@
  *   --increment N   size of each of its ten transactions in MB [50]
  *   --binary PATH   run this walrust instead of a fresh build
  *
- * An application commits 50 times a second to the small database, and the watch captures as often. Three
+ * An application commits 50 times a second to the small database, and the watch captures as often. Four
  * spans are measured:
  *
- * 1. rest: the small database is alone;
+ * 1. none: the small database is alone;
  * 2. the first snapshot: from the moment when the huge database appears until its snapshot is uploaded;
- * 3. the merge of ten transactions of the huge database into level 1, from its beginning to its end.
+ * 3. ten transactions of the huge database, of which each is captured in one step;
+ * 4. the merges of these increments into level 1.
  *
  * The gap is the longest time between two captures of the small database that the store acknowledged. A
  * capture that was merged with a later one does not count, so the figure is an upper bound. Prints a Markdown
@@ -27,14 +28,15 @@ import { ensureBinary, fail } from "../toolchain.ts";
 import { createDatabase } from "./databases.ts";
 import { BUCKET, CREDENTIALS, startGateway } from "./gateway.ts";
 import { parseWhole } from "./options.ts";
-import { type Child, readLog, Workspace, waitBeside, waitUntil } from "./workspace.ts";
+import { type Child, readLog, Workspace, waitBeside } from "./workspace.ts";
 
 const COMMITS_PER_SECOND = 50;
 const REST_MS = 20_000;
 /** Time between two transactions of the huge database: each is captured before the next one. */
 const PAUSE_MS = 1_000;
 const TRANSACTION_COUNT = 10;
-const START_LIMIT_MS = 30_000;
+/** The lines of the watch are read seldom: reading them takes time from what is measured. */
+const POLL_MS = 500;
 const WORK_LIMIT_MS = 900_000;
 const PAGE_BYTES = 4_096;
 
@@ -62,6 +64,29 @@ interface Span {
 function linesOf(watch: Child): Line[] {
   const lines = readLog(watch).split("\n").slice(0, -1);
   return lines.filter((line) => line.startsWith('{"')).map((line) => JSON.parse(line) as Line);
+}
+
+/**
+ * Waits for a line of the watch.
+ * @throws Error when one of these processes ends first, or at the time limit
+ */
+async function findLine(
+  children: readonly Child[],
+  watch: Child,
+  label: string,
+  find: (lines: readonly Line[]) => Line | undefined,
+): Promise<Line> {
+  const deadlineMs = performance.now() + WORK_LIMIT_MS;
+  for (;;) {
+    const line = find(linesOf(watch));
+    if (line !== undefined) return line;
+    if (performance.now() > deadlineMs) throw new Error(`${label}: not within ${WORK_LIMIT_MS / 1000} s`);
+    await waitBeside(children, POLL_MS);
+  }
+}
+
+function megabytes(bytes: number): string {
+  return `${Math.round(bytes / 1e6)} MB`;
 }
 
 /** The captures of the small database, in ms of the wall clock. */
@@ -123,47 +148,46 @@ async function measure(
   createDatabase(`${huge}.template`, sizes.hugeBytes, 2);
   const gateway = await startGateway(workspace, folder, null);
   const watch = startWatch(workspace, walrust, data, gateway.port);
-  const databases = [small];
-  const writer = await startWriter(workspace, folder, {
-    databases,
-    commitsPerSecond: COMMITS_PER_SECOND,
-    seed: 3,
-  });
+  const application = { databases: [small], commitsPerSecond: COMMITS_PER_SECOND, seed: 3 };
+  const writer = await startWriter(workspace, folder, application);
   const children = [gateway.child, watch, ...writer.children];
-  const until = (label: string, limitMs: number, isIt: (line: Line) => boolean): Promise<void> =>
-    waitUntil(children, label, limitMs, () => linesOf(watch).some(isIt));
-  await until("the first capture", START_LIMIT_MS, ({ database }) => database === "small");
+  const found = (label: string, find: (lines: readonly Line[]) => Line | undefined): Promise<Line> =>
+    findLine(children, watch, label, find);
+  await found("the first capture", (lines) => lines.find(({ database }) => database === "small"));
   await waitBeside(children, REST_MS);
-  const spans: Span[] = [];
-  const end = (label: string, fromMs: number): void => {
-    spans.push({ label, fromMs, untilMs: Date.now() });
-  };
-  end("rest", Date.now() - REST_MS / 2);
+  const spans: Span[] = [{ label: "none", fromMs: Date.now() - REST_MS / 2, untilMs: Date.now() }];
 
   const appearedMs = Date.now();
   renameSync(`${huge}.template`, huge);
   const isHuge = ({ database }: Line): boolean => database === "huge";
-  await until("the first snapshot", WORK_LIMIT_MS, (one) => isHuge(one) && one.event === "uploaded");
-  end(`the first snapshot of ${Math.round(statSync(huge).size / 1e6)} MB`, appearedMs);
+  const snapshot = await found("the first snapshot", (lines) =>
+    lines.find((one) => isHuge(one) && one.event === "uploaded"),
+  );
+  const hugeText = `the first snapshot of ${megabytes(statSync(huge).size)}`;
+  spans.push({ label: hugeText, fromMs: appearedMs, untilMs: Date.parse(snapshot.at) });
 
-  const application = new Database(huge, { readwrite: true, create: false });
-  application.run("PRAGMA synchronous = NORMAL");
+  const owner = new Database(huge, { readwrite: true, create: false });
+  owner.run("PRAGMA synchronous = NORMAL");
   const changedMs = Date.now();
   for (let count = 0, id = 1; count < TRANSACTION_COUNT; count++) {
-    id = change(application, id, sizes.transactionBytes);
+    id = change(owner, id, sizes.transactionBytes);
     await waitBeside(children, PAUSE_MS);
   }
-  application.close();
-  end(`${TRANSACTION_COUNT} transactions of ${Math.round(sizes.transactionBytes / 1e6)} MB`, changedMs);
-  const isMerge = (one: Line): boolean =>
-    isHuge(one) && one.event === "compacted" && one.level === 1 && Date.parse(one.at) > changedMs;
-  await until("the merge", WORK_LIMIT_MS, isMerge);
+  owner.close();
+  const changes = `${TRANSACTION_COUNT} transactions of ${megabytes(sizes.transactionBytes)}`;
+  spans.push({ label: changes, fromMs: changedMs, untilMs: Date.now() });
+  const isMerge = (one: Line): boolean => isHuge(one) && one.event === "compacted" && one.level === 1;
+  await found("the merges", (lines) => {
+    const merges = lines.filter(isMerge);
+    const sources = merges.reduce((sum, one) => sum + (one.sources ?? 0), 0);
+    return sources >= TRANSACTION_COUNT ? merges.at(-1) : undefined;
+  });
   await waitBeside(children, PAUSE_MS);
   const lines = linesOf(watch);
-  for (const { at, bytes, sources, duration_ms } of lines.filter(isMerge)) {
+  for (const { at, bytes = 0, sources, duration_ms = 0 } of lines.filter(isMerge)) {
     const untilMs = Date.parse(at);
-    const label = `a merge of ${sources} increments into ${Math.round((bytes ?? 0) / 1e6)} MB`;
-    spans.push({ label, fromMs: untilMs - (duration_ms ?? 0), untilMs });
+    const label = `a merge of ${sources} increments into ${megabytes(bytes)}`;
+    spans.push({ label, fromMs: untilMs - duration_ms, untilMs });
   }
   await stopWriter(workspace, writer);
   await workspace.stop(watch, WORK_LIMIT_MS);
