@@ -126,8 +126,7 @@ export interface LoggedCopy {
 
 /**
  * The increments of a spool that lie in logs, for one merge. Each log is read once for all of its increments;
- * one log of uploaded increments and one that is being written stay in memory (512 KB each at most). Nothing
- * is asked of the disk again: a log that was moved or has grown since then may hold more copies.
+ * the last log of uploaded increments and the last of the others stay in memory (512 KB each at most).
  */
 export class LoggedCopies {
   readonly #folders: readonly FolderLogs[];
@@ -142,20 +141,33 @@ export class LoggedCopies {
    */
   copyOrNull(object: CopiedObject): LoggedCopy | null {
     if (object.level !== 0) return null;
+    const copy = this.#findOrNull(object) ?? this.#findAnewOrNull(object);
+    if (copy === null) return null;
+    const { file, bytes } = copy;
+    const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+    return file.sizeBytes === object.sizeBytes && sha256 === hex(file.sha256) ? copy : null;
+  }
+
+  #findOrNull(object: CopiedObject): LoggedCopy | null {
     for (const logs of this.#folders) {
       const copy = logs.findOrNull(object);
-      if (copy === null) continue;
-      const { file, bytes } = copy;
-      const sha256 = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
-      return file.sizeBytes === object.sizeBytes && sha256 === hex(file.sha256) ? copy : null;
+      if (copy !== null) return copy;
     }
     return null;
   }
+
+  /** Finds a copy in a log that was made or moved since the folders were listed. */
+  #findAnewOrNull(object: CopiedObject): LoggedCopy | null {
+    const renewed = this.#folders.map((logs) => logs.renew());
+    return renewed.includes(true) ? this.#findOrNull(object) : null;
+  }
 }
 
-/** The logs of one folder, listed once. */
+/** The logs of one folder. They are listed at the first question, and anew after `renew`. */
 class FolderLogs {
   #logs: readonly LogFile[] | null = null;
+  /** The time of the folder when it was listed; 0: it was not there. */
+  #listedMs = 0;
   /** The log that was read last. */
   #content: LogContent | null = null;
 
@@ -163,7 +175,7 @@ class FolderLogs {
 
   /** The newest record of the TXIDs of an object that is not void, with a copy of its bytes; or null. */
   findOrNull({ minTxid, maxTxid }: CopiedObject): LoggedCopy | null {
-    this.#logs ??= logsOrNone(this.folder);
+    this.#logs ??= this.#list();
     const path = this.#logs.findLast(({ firstTxid }) => firstTxid <= minTxid)?.path;
     if (path === undefined) return null;
     if (this.#content?.path !== path) this.#content = readLogContent(path);
@@ -174,6 +186,23 @@ class FolderLogs {
     if (found === undefined) return null;
     const { offset, sizeBytes } = found.file;
     return { file: found.file, bytes: bytes.slice(offset, offset + sizeBytes) };
+  }
+
+  /** Forgets the logs if the folder has changed. @returns whether it has */
+  renew(): boolean {
+    if (this.#logs === null || this.#timeMs() === this.#listedMs) return false;
+    this.#logs = null;
+    this.#content = null;
+    return true;
+  }
+
+  #list(): LogFile[] {
+    this.#listedMs = this.#timeMs();
+    return logsOrNone(this.folder);
+  }
+
+  #timeMs(): number {
+    return statSync(this.folder, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   }
 }
 

@@ -414,7 +414,7 @@ export function logsOrNone(folder: string): LogFile[] {
   }
 }
 
-/** The listings and logs that were read last: a merge asks for one increment after the other. */
+/** The listings and logs that were read last: a reader asks for one increment after the other. */
 const listings = new Map<string, { readonly version: string; readonly logs: LogFile[] }>();
 const read = new Map<string, { readonly version: string; readonly records: readonly LogRecord[] }>();
 const REMEMBERED_MAX = 4;

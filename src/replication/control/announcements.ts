@@ -213,13 +213,14 @@ export function announcedPaths(folders: RuntimeFolders): string[] {
 
 /**
  * Removes the announcements of databases that are gone, and the sockets that nobody answers.
- * @param newest a socket that was made just now
+ * @param own the socket of this watch, made just now: its time is the present time of the file system
  */
-export function sweepAnnouncements(folder: string, newest: string): void {
+export function sweepAnnouncements(folder: string, own: string): void {
   try {
-    const nowMs = lstatSync(newest).mtimeMs;
+    const nowMs = lstatSync(own).mtimeMs;
     for (const name of readdirSync(folder).slice(0, SWEPT_MAX)) {
       const file = join(folder, name);
+      if (file === own) continue;
       if (SOCKET_NAME.test(name) || isUnnamed(name, file, nowMs)) void removeIfDead(file);
       else if (ANNOUNCEMENT_NAME.test(name) && !existsSync(announcedOrNull(file) ?? "")) {
         rmSync(file, { force: true });
@@ -250,9 +251,11 @@ function isOwnSocket(path: string): boolean {
   }
 }
 
-/** Whether this is a socket that got no name in time. @throws the system's error when it is gone */
+/** Whether this is a socket that got no name in time. */
 function isUnnamed(name: string, file: string, nowMs: number): boolean {
-  return UNNAMED_SOCKET_NAME.test(name) && nowMs - lstatSync(file).mtimeMs > UNNAMED_LIMIT_MS;
+  if (!UNNAMED_SOCKET_NAME.test(name)) return false;
+  const stats = lstatSync(file, { throwIfNoEntry: false });
+  return stats !== undefined && nowMs - stats.mtimeMs > UNNAMED_LIMIT_MS;
 }
 
 async function removeIfDead(path: string): Promise<void> {

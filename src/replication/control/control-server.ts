@@ -29,8 +29,8 @@ import {
   type WatchRequest,
 } from "./control-request.ts";
 
-/** The address of a Unix socket has room for 108 bytes, with `UNNAMED_END` and a zero. */
-const SOCKET_PATH_MAX = 100;
+/** The address of a Unix socket has room for 104 bytes (Linux: 108), with `UNNAMED_END` and a zero. */
+const SOCKET_PATH_MAX = 99;
 const REQUEST_SIZE_MAX = 64 * 1024;
 /** With the tag of the process, this many digits distinguish the sockets of all processes. */
 const TAG_LENGTH = 4;
@@ -62,9 +62,10 @@ export function serveControl(
   const handle: Handle = (request, onProgress) =>
     isWatchRequest(request) ? handleWatch(request) : handleDatabase(request, onProgress);
   const runtimeFolder = folders.ownOrNull();
-  const { path, ownFolder } = placeSocket(runtimeFolder);
+  const place = placeSocket(runtimeFolder);
+  const { path } = place;
   const announcements = new Announcements(runtimeFolder, path);
-  const listener = listenPrivately(path, {
+  const listener = listenPrivately(place, {
     open: (socket) => {
       socket.data = newExchange();
     },
@@ -81,7 +82,7 @@ export function serveControl(
     close: () => {
       listener.stop(true);
       announcements.close();
-      if (ownFolder !== null) rmSync(ownFolder, { recursive: true, force: true });
+      removeOwnFolder(place);
     },
   };
 }
@@ -161,12 +162,22 @@ function sendRest(socket: Socket<Exchange>): void {
   if ((data.unsent.length === 0 && data.isAnswered) || sent < 0) socket.end();
 }
 
+/** The paths of a new socket. */
+interface SocketPlace {
+  readonly path: string;
+  /** Its path until it listens. */
+  readonly unnamedPath: string;
+  /** The temporary folder of this socket alone; null: the socket lies in the runtime folder. */
+  readonly ownFolder: string | null;
+}
+
 /** Chooses the path of a new socket. @throws WalrustError code "database" when no folder is ours alone */
-function placeSocket(folder: string | null): { path: string; ownFolder: string | null } {
+function placeSocket(folder: string | null): SocketPlace {
   const fileName = socketName(randomTag().slice(0, TAG_LENGTH));
   const wanted = join(folder ?? "", fileName);
   const isShort = new TextEncoder().encode(wanted).length <= SOCKET_PATH_MAX;
-  if (folder !== null && isShort) return { path: wanted, ownFolder: null };
+  if (folder !== null && isShort)
+    return { path: wanted, unnamedPath: `${wanted}${UNNAMED_END}`, ownFolder: null };
   // Other users may rename what lies in a temporary folder without its sticky bit.
   const parent = [tmpdir(), "/tmp"]
     .map(realParent)
@@ -177,7 +188,11 @@ function placeSocket(folder: string | null): { path: string; ownFolder: string |
     });
   }
   const ownFolder = mkdtempSync(join(parent, "walrust-"));
-  return { path: join(ownFolder, fileName), ownFolder };
+  return { path: join(ownFolder, fileName), unnamedPath: join(ownFolder, "new"), ownFolder };
+}
+
+function removeOwnFolder({ ownFolder }: SocketPlace): void {
+  if (ownFolder !== null) rmSync(ownFolder, { recursive: true, force: true });
 }
 
 interface Listener {
@@ -188,21 +203,20 @@ interface Listener {
  * Listens on a socket that only our user can open, from the first moment on. The socket gets its name when it
  * listens: between `bind` and `listen` it refuses connections, and another watch's sweep would remove it.
  */
-function listenPrivately(path: string, socket: SocketHandler<Exchange>): Listener {
-  const unnamed = `${path}${UNNAMED_END}`;
+function listenPrivately(place: SocketPlace, socket: SocketHandler<Exchange>): Listener {
+  const { path, unnamedPath } = place;
   const before = process.umask(0o177);
-  let listener: Listener;
+  let listener: Listener | null = null;
   try {
-    listener = Bun.listen<Exchange>({ unix: unnamed, socket });
-  } finally {
-    process.umask(before);
-  }
-  try {
-    renameSync(unnamed, path);
+    listener = Bun.listen<Exchange>({ unix: unnamedPath, socket });
+    renameSync(unnamedPath, path);
     return listener;
   } catch (error) {
-    listener.stop(true);
-    rmSync(unnamed, { force: true });
+    listener?.stop(true);
+    rmSync(unnamedPath, { force: true });
+    removeOwnFolder(place);
     throw error;
+  } finally {
+    process.umask(before);
   }
 }

@@ -58,11 +58,12 @@ export async function openMergeSources(
   const opened: MergeSource[] = [];
   let path: PathPoint = { txid: 0, chain: null };
   let heldBytes = 0;
-  const copies = new LoggedCopies(target.spoolFolder);
+  let copies: LoggedCopies | null = new LoggedCopies(target.spoolFolder);
   try {
     for (const source of sources) {
       heldBytes += source.sizeBytes;
-      const held = heldBytes <= HELD_BYTES_MAX ? heldSourceOrNull(copies, source, path) : null;
+      if (heldBytes > HELD_BYTES_MAX) copies = null;
+      const held = copies === null ? null : heldSourceOrNull(copies, source, path);
       const open = held ?? (await openSource(target, source, path, signal));
       if (opened[0] !== undefined && open.pageSizeBytes !== opened[0].pageSizeBytes) {
         open.close();

@@ -336,8 +336,12 @@ test("a socket gets its name when it listens: before, a sweep of another watch w
     seen.push(...readdirSync(join(folder, "walrust")));
     return listener;
   }) as typeof Bun.listen);
-  const server = serveControl(runtimeFoldersIn(folder), async () => null);
-  spy.mockRestore();
+  let server: ControlServer;
+  try {
+    server = serveControl(runtimeFoldersIn(folder), async () => null);
+  } finally {
+    spy.mockRestore();
+  }
   expect(seen).toEqual([`${basename(server.path)}.new`]);
   expect(readdirSync(join(folder, "walrust"))).toEqual([basename(server.path)]);
   server.close();
