@@ -13,7 +13,7 @@ import { doctorVerb } from "./commands/doctor.ts";
 import { explainVerb } from "./commands/explain.ts";
 import { listVerb } from "./commands/list.ts";
 import { manVerb } from "./commands/man.ts";
-import { ensureSmallHeap } from "./commands/memory/small-heap.ts";
+import { ensureSmallEngine } from "./commands/memory/small-engine.ts";
 import { pragmaVerb } from "./commands/pragma.ts";
 import { reloadVerb } from "./commands/reload.ts";
 import { replicateVerb } from "./commands/replicate.ts";
@@ -157,7 +157,7 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   }
   if (globals.version) return printVersions(globals.json);
   assertPositionals(verb, words);
-  if (verb.isLongLived) ensureSmallHeap();
+  if (verb.isLongLived) ensureSmallEngine();
   const environment = process.env;
   const warnings = checkEnvironment(environment);
   const file =

@@ -6,7 +6,7 @@ import { Database } from "bun:sqlite";
 import { expect, setDefaultTimeout, test } from "bun:test";
 import { closeSync, fsyncSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { HEAP_VARIABLE } from "../../../src/commands/memory/small-heap.ts";
+import { ENGINE_OPTIONS } from "../../../src/commands/memory/small-engine.ts";
 import { eventually } from "../../support/eventually.ts";
 import { createAppDatabase } from "../../support/histories/app-rows.ts";
 import { mustWalrust, spawnWalrust, walrustBinary } from "../../support/processes/binary.ts";
@@ -37,7 +37,7 @@ async function waitForTrim(pid: number): Promise<void> {
 }
 
 test.skipIf(process.platform !== "linux")(
-  "a watch has a small heap from its start, and keeps its process id and its name",
+  "a watch has a small engine from its start, and keeps its process id and its name",
   async () => {
     const destination = fileDestination();
     const database = join(tempFolder("memory"), "app.db");
@@ -45,7 +45,7 @@ test.skipIf(process.platform !== "linux")(
     const watch = await WatchProcess.start([database, ...destination.words]);
     await watch.waitForTxid(1);
     const read = (name: string): string => readFileSync(`/proc/${watch.pid}/${name}`, "utf8");
-    expect(read("environ")).toContain(`${HEAP_VARIABLE}=`);
+    for (const name of Object.keys(ENGINE_OPTIONS)) expect(read("environ")).toContain(`${name}=`);
     expect(read("comm").trim()).toBe("walrust");
     expect(read("cmdline").split("\0")[1]).toBe("watch");
     expect(await watch.stop()).toBe(0);

@@ -1,8 +1,12 @@
-/** The restart of a long-lived verb with a small heap: once, by its own path, and never a failure. */
+/** The restart of a long-lived verb with a small engine: once, by its own path, and never a failure. */
 import { describe, expect, test } from "bun:test";
 import { copyFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { ensureSmallHeap, HEAP_VARIABLE, type Restartable } from "../../../src/commands/memory/small-heap.ts";
+import {
+  ENGINE_OPTIONS,
+  ensureSmallEngine,
+  type Restartable,
+} from "../../../src/commands/memory/small-engine.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const COMPILED = "/$bunfs/root/walrust";
@@ -24,18 +28,27 @@ function processWith(parts: Partial<Restartable> = {}): { self: Restartable; sta
   return { self, starts };
 }
 
-describe.skipIf(process.platform !== "linux")("ensureSmallHeap", () => {
-  test("starts the same program with the same words, and the option in the environment", () => {
+describe.skipIf(process.platform !== "linux")("ensureSmallEngine", () => {
+  test("starts the same program with the same words, and the options in the environment", () => {
     const { self, starts } = processWith();
-    ensureSmallHeap(self, COMPILED);
-    const environment = { PATH: "/bin", [HEAP_VARIABLE]: String(96 << 20) };
+    ensureSmallEngine(self, COMPILED);
+    const environment = {
+      ...{ PATH: "/bin", BUN_JSC_forceRAMSize: "100663296" },
+      BUN_JSC_thresholdForJITAfterWarmUp: "50000",
+    };
     expect(starts).toEqual([{ file: process.execPath, words: ["walrust", "watch", "app.db"], environment }]);
   });
 
   test("does not start again", () => {
-    const { self, starts } = processWith({ env: { [HEAP_VARIABLE]: "1000000" } });
-    ensureSmallHeap(self, COMPILED);
+    const { self, starts } = processWith({ env: ENGINE_OPTIONS });
+    ensureSmallEngine(self, COMPILED);
     expect(starts).toEqual([]);
+  });
+
+  test("leaves an option that the user has set", () => {
+    const { self, starts } = processWith({ env: { BUN_JSC_forceRAMSize: "1000000" } });
+    ensureSmallEngine(self, COMPILED);
+    expect(starts[0]?.environment).toEqual({ ...ENGINE_OPTIONS, BUN_JSC_forceRAMSize: "1000000" });
   });
 
   test.each([
@@ -44,7 +57,7 @@ describe.skipIf(process.platform !== "linux")("ensureSmallHeap", () => {
     ["an executable that is gone", { execPath: "/nonexistent/walrust" }, COMPILED],
   ] as const)("goes on as it is: %s", (_, parts, main) => {
     const { self, starts } = processWith(parts as Partial<Restartable>);
-    ensureSmallHeap(self, main);
+    ensureSmallEngine(self, main);
     expect(starts).toEqual([]);
   });
 
@@ -52,7 +65,7 @@ describe.skipIf(process.platform !== "linux")("ensureSmallHeap", () => {
     const execPath = join(tempFolder("upgrade"), "walrust");
     copyFileSync("/bin/true", execPath);
     const { self, starts } = processWith({ execPath });
-    ensureSmallHeap(self, COMPILED);
+    ensureSmallEngine(self, COMPILED);
     expect(starts).toEqual([]);
   });
 
@@ -60,7 +73,7 @@ describe.skipIf(process.platform !== "linux")("ensureSmallHeap", () => {
     const execPath = join(tempFolder("loop"), "walrust");
     symlinkSync(execPath, execPath);
     const { self, starts } = processWith({ execPath });
-    expect(() => ensureSmallHeap(self, COMPILED)).not.toThrow();
+    expect(() => ensureSmallEngine(self, COMPILED)).not.toThrow();
     expect(starts).toEqual([]);
   });
 
@@ -68,6 +81,6 @@ describe.skipIf(process.platform !== "linux")("ensureSmallHeap", () => {
     const execve = () => {
       throw new Error("EPERM");
     };
-    expect(() => ensureSmallHeap(processWith({ execve }).self, COMPILED)).not.toThrow();
+    expect(() => ensureSmallEngine(processWith({ execve }).self, COMPILED)).not.toThrow();
   });
 });
