@@ -13,6 +13,7 @@ import { doctorVerb } from "./commands/doctor.ts";
 import { explainVerb } from "./commands/explain.ts";
 import { listVerb } from "./commands/list.ts";
 import { manVerb } from "./commands/man.ts";
+import { whileSavingMemory } from "./commands/memory/save-memory.ts";
 import { ensureSmallEngine } from "./commands/memory/small-engine.ts";
 import { pragmaVerb } from "./commands/pragma.ts";
 import { reloadVerb } from "./commands/reload.ts";
@@ -157,7 +158,7 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   }
   if (globals.version) return printVersions(globals.json);
   assertPositionals(verb, words);
-  if (verb.isLongLived) ensureSmallEngine();
+  if (verb.savesMemory) ensureSmallEngine();
   const environment = process.env;
   const warnings = checkEnvironment(environment);
   const file =
@@ -176,7 +177,9 @@ async function runVerb(verb: Verb, rawWords: readonly string[]): Promise<number>
   const signal = stopSignal(globals.json);
   try {
     const program = { version: VERSION, date: DATE, verbs: VERBS };
-    return await verb.run({ words, sources, isJson: globals.json, env, signal, signals, ...program });
+    const invocation = { words, sources, isJson: globals.json, env, signal, signals, ...program };
+    const work = (): Promise<number> => verb.run(invocation);
+    return verb.savesMemory ? await whileSavingMemory(env, work) : await work();
   } catch (error) {
     if (!signal.aborted) throw error;
     // The verb was stopped halfway, at a point where it leaves nothing inconsistent.

@@ -15,7 +15,6 @@ import {
 } from "../recovery/replica/replica-source.ts";
 import { keyProblemOrNull } from "../storage/contract/object-rules.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
-import { whileSavingMemory } from "./memory/save-memory.ts";
 import type { ReplicaDocument } from "./shared/documents.ts";
 import { integrityChecker } from "./shared/integrity.ts";
 import { openDestination, warningSink } from "./shared/open-destination.ts";
@@ -54,7 +53,7 @@ export const replicateVerb: Verb = {
     [5, "integrity, at the start or with --once: an object is missing or damaged; the replica is unchanged"],
     [6, "SOURCE has no backup yet"],
   ],
-  isLongLived: true,
+  savesMemory: true,
   run,
 };
 
@@ -80,7 +79,7 @@ async function run(invocation: Invocation): Promise<number> {
     const onProgress = (doneBytes: number, totalBytes: number): void =>
       progress.update({ doneBytes, totalBytes });
     const context = { store, env, signal, emit, onProgress, checker: integrityChecker() };
-    await whileSavingMemory(env, () => replicate(request, context));
+    await replicate(request, context);
     return 0;
   } finally {
     progress.end();

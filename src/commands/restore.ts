@@ -53,6 +53,7 @@ export const restoreVerb: Verb = {
     [5, "integrity: an object is missing or damaged, or --strict found a fault; the target is unchanged"],
     [6, "no backup of NAME exists, another program wrote it, or the point in time is out of range"],
   ],
+  savesMemory: true,
   run,
 };
 

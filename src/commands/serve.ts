@@ -14,7 +14,6 @@ import type { ObjectStore } from "../storage/contract/store.ts";
 import { AccessToken, readTokenFile } from "../storage/network/access-token.ts";
 import { isLoopback } from "../storage/network/loopback.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
-import { whileSavingMemory } from "./memory/save-memory.ts";
 import type { ServeDocument } from "./shared/documents.ts";
 import { integrityChecker } from "./shared/integrity.ts";
 import { openDestination, warningSink } from "./shared/open-destination.ts";
@@ -42,7 +41,7 @@ export const serveVerb: Verb = {
     [2, "usage or configuration: a bad value, no --token-file beyond this machine, or the port is taken"],
     [3, "PATH is no replica of walrust serve, or another process has it"],
   ],
-  isLongLived: true,
+  savesMemory: true,
   run,
 };
 
@@ -79,7 +78,7 @@ async function run(invocation: Invocation): Promise<number> {
   const served = { places, hostname, port, tls, token, version, onListening };
   const context = { store, env, signal, emit, checker: integrityChecker() };
   try {
-    await whileSavingMemory(env, () => serveReplicas({ ...served, ...context }));
+    await serveReplicas({ ...served, ...context });
     return 0;
   } finally {
     await store?.close();

@@ -46,6 +46,7 @@ export const snapshotVerb: Verb = {
     [3, "the database is missing, not SQLite, not in WAL mode, or locked by another process"],
     STORAGE_EXIT,
   ],
+  savesMemory: true,
   run: async (invocation) =>
     withPatience(invocation, (store) => snapshot(invocation, store), invocation.words.positionals),
 };

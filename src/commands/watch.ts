@@ -31,7 +31,6 @@ import { AdaptiveLimit } from "../storage/guard/adaptive-limit.ts";
 import { meteredStore } from "../storage/guard/metered-store.ts";
 import { PutLimiter } from "../storage/guard/put-limiter.ts";
 import { ReachabilityMonitor } from "../storage/network/reachability-monitor.ts";
-import { whileSavingMemory } from "./memory/save-memory.ts";
 import { pushPeersOf, pushReplicasOrNull, withPushBucket } from "./push/push-options.ts";
 import type { PrintedWatchEvent, WatchDocument } from "./shared/documents.ts";
 import { NewDatabaseCheck } from "./shared/integrity.ts";
@@ -105,7 +104,7 @@ export const watchVerb: Verb = {
     [6, "--restore-if-missing: another program wrote the backup; nothing is started"],
     [130, "stopped by a second SIGINT before the last uploads were done (143: SIGTERM, 129: SIGHUP)"],
   ],
-  isLongLived: true,
+  savesMemory: true,
   run,
 };
 
@@ -129,7 +128,7 @@ async function run(given: Invocation): Promise<number> {
   const more = { putLimit, conditions, reachability, keys, ...(options.isOnce ? oncePatience(sources) : {}) };
   const work = (store: ObjectStore): Promise<number> => watchStore(store, parts, invocation);
   try {
-    return await whileSavingMemory(env, () => withDestination(invocation, work, more, words.positionals));
+    return await withDestination(invocation, work, more, words.positionals);
   } finally {
     await course.close();
   }

@@ -16,6 +16,8 @@ import { errorMessage } from "../../errors.ts";
 import { type Mapping, parseSmapsOrNull } from "./smaps.ts";
 import { areUnchanged, planTrim, trimmableAtStart } from "./trimmable.ts";
 
+/** Most pages are those of the start: they go early, so that the work does not come on top of them. */
+export const FIRST_TRIM_MS = 100;
 /** Pages in constant use come back within this time at the price of a minor fault for each 64 kB. */
 export const TRIM_INTERVAL_MS = 1_000;
 /** The kernel walks all page tables to write smaps: 2.5 ms of CPU with the parsing; maps takes 0.1 ms. */
@@ -42,8 +44,8 @@ export async function trimUntil(signal: AbortSignal, env: TrimEnv, memory: OwnMe
     const known = trimmableAtStart(readMappings(memory), memory.executable);
     let plan: readonly Mapping[] = [];
     let checkAtMs = env.monotonicMs();
-    while (known.size > 0) {
-      await env.sleep(TRIM_INTERVAL_MS, signal);
+    for (let waitMs = FIRST_TRIM_MS; known.size > 0; waitMs = Math.min(2 * waitMs, TRIM_INTERVAL_MS)) {
+      await env.sleep(waitMs, signal);
       if (signal.aborted) return;
       if (env.monotonicMs() >= checkAtMs) {
         plan = planTrim(readMappings(memory), known);

@@ -2,7 +2,7 @@
 import { expect, test } from "bun:test";
 import { whileSavingMemory } from "../../../src/commands/memory/save-memory.ts";
 import { FIRST_SHRINK_MS } from "../../../src/commands/memory/shrink-heap.ts";
-import { type OwnMemory, TRIM_INTERVAL_MS } from "../../../src/commands/memory/trim.ts";
+import { FIRST_TRIM_MS, type OwnMemory } from "../../../src/commands/memory/trim.ts";
 import { ManualTime } from "../../observability/manual-time.ts";
 import { EXECUTABLE, headerText, recordText } from "./smaps-text.ts";
 
@@ -20,10 +20,10 @@ test("whileSavingMemory trims and shrinks during the work, and stops with it", a
   const drops: string[] = [];
   const work = Promise.withResolvers<number>();
   const ended = whileSavingMemory(time.env, () => work.promise, cleanMemory(drops));
-  await time.sleeping(TRIM_INTERVAL_MS);
-  expect(time.sleepsMs.toSorted((a, b) => a - b)).toEqual([TRIM_INTERVAL_MS, FIRST_SHRINK_MS]);
-  time.pass(TRIM_INTERVAL_MS);
-  await time.sleeping(TRIM_INTERVAL_MS);
+  await time.sleeping(FIRST_TRIM_MS);
+  expect(time.sleepsMs.toSorted((a, b) => a - b)).toEqual([FIRST_TRIM_MS, FIRST_SHRINK_MS]);
+  time.pass(FIRST_TRIM_MS);
+  await time.sleeping(2 * FIRST_TRIM_MS);
   expect(drops.length).toBe(1);
   work.resolve(7);
   expect(await ended).toBe(7);

@@ -11,6 +11,7 @@ import {
 } from "../../../src/commands/memory/trim.ts";
 import { planTrim, trimmableAtStart } from "../../../src/commands/memory/trimmable.ts";
 import { ManualTime } from "../../observability/manual-time.ts";
+import { eventually } from "../../support/eventually.ts";
 import { EXECUTABLE, headerText, type MappingText, recordText } from "./smaps-text.ts";
 
 const CODE: MappingText = {};
@@ -54,17 +55,22 @@ function startTrimming(memory: FakeMemory): { time: ManualTime; end: () => Promi
   };
 }
 
-/** Lets one interval pass, until the next sleep has begun. */
-async function passInterval(time: ManualTime): Promise<void> {
-  await time.sleeping(TRIM_INTERVAL_MS);
-  time.pass(TRIM_INTERVAL_MS);
-  await time.sleeping(TRIM_INTERVAL_MS);
+/** Lets one interval pass, until the next sleep has begun. @returns the length of the interval */
+async function passInterval(time: ManualTime): Promise<number> {
+  const intervalMs = await pendingSleepMs(time);
+  time.pass(intervalMs);
+  await pendingSleepMs(time);
+  return intervalMs;
+}
+
+async function pendingSleepMs(time: ManualTime): Promise<number> {
+  await eventually("a sleep", async () => time.sleepsMs.length > 0);
+  return time.sleepsMs[0]!;
 }
 
 /** Lets one interval pass in which the trimming ends. @returns the lines of the log */
 async function passLastInterval(time: ManualTime): Promise<string[]> {
-  await time.sleeping(TRIM_INTERVAL_MS);
-  time.pass(TRIM_INTERVAL_MS);
+  time.pass(await pendingSleepMs(time));
   await time.env.turn();
   expect(time.sleepsMs).toEqual([]);
   expect(time.lines.every(({ level }) => level === "debug")).toBe(true);
@@ -86,6 +92,14 @@ describe("trimUntil", () => {
     expect(time.lines).toEqual([]);
     await end();
     expect(time.sleepsMs).toEqual([]);
+  });
+
+  test("begins soon after the start, and each interval is twice as long until it is a second", async () => {
+    const { time, end } = startTrimming(new FakeMemory());
+    const intervals: number[] = [];
+    for (let count = 0; count < 6; count++) intervals.push(await passInterval(time));
+    expect(intervals).toEqual([100, 200, 400, 800, TRIM_INTERVAL_MS, TRIM_INTERVAL_MS]);
+    await end();
   });
 
   test("reads smaps again after the check interval, and leaves what is no longer clean", async () => {
