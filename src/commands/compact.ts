@@ -82,7 +82,6 @@ export const compactVerb: Verb = {
     [5, "integrity: a source of a merge is damaged; nothing that the merge covers was deleted"],
     [6, "no backup of NAME exists, or another program wrote it"],
   ],
-  savesMemory: true,
   run,
 };
 

@@ -68,7 +68,6 @@ export const verifyVerb: Verb = {
     [5, "a restore is in danger: an object or a database of this machine is missing, damaged or altered"],
     [6, "no backup of NAME exists, and none was made from this machine, or another program wrote it"],
   ],
-  savesMemory: true,
   run,
 };
 

@@ -1,7 +1,6 @@
 /**
- * Starts a verb that runs for months with a small engine: replaces this process, once and at the start, by
- * the same program with options of the engine in its environment. The process keeps its id, its words and its
- * descriptors.
+ * Runs a verb with a small engine: replaces this process, once and at the start, by the same program with
+ * options of the engine in its environment. The process keeps its id, its words and its descriptors.
  *
  * The engine (JavaScriptCore) reads its options when it starts, and from the environment alone:
  *
@@ -11,8 +10,8 @@
  *   third of the anonymous memory of a watch. `thresholdForJITAfterWarmUp` has only busy functions compiled:
  *   a call counts 15, and each turn of a loop 1.
  *
- * Must never happen: a start that fails because of this, or a loop of starts. A child of walrust gets an
- * empty environment, and so an engine of the usual size.
+ * Must never happen: a start that fails because of this, a loop of starts, or a child with these options: the
+ * environment of the new process no longer shows them.
  */
 import { statSync } from "node:fs";
 import { replaceProcess } from "./replace-process.ts";
@@ -30,7 +29,7 @@ export interface Restartable {
   readonly execPath: string;
   readonly argv0: string;
   readonly argv: readonly string[];
-  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly env: Record<string, string | undefined>;
   /** Returns only if the system refuses. */
   execve(file: string, words: readonly string[], environment: Readonly<Record<string, string>>): void;
 }
@@ -44,7 +43,11 @@ export interface Restartable {
 export function ensureSmallEngine(self: Restartable = thisProcess(), main = Bun.main): void {
   const { env, execPath, argv0, argv } = self;
   if (self.platform !== "linux" || !main.startsWith("/$bunfs/")) return;
-  if (Object.keys(ENGINE_OPTIONS).every((name) => env[name] !== undefined)) return;
+  const options = Object.entries(ENGINE_OPTIONS);
+  if (options.every(([name]) => env[name] !== undefined)) {
+    for (const [name, value] of options) if (env[name] === value) delete env[name];
+    return;
+  }
   const environment: Record<string, string> = { ...ENGINE_OPTIONS };
   for (const [name, value] of Object.entries(env)) if (value !== undefined) environment[name] = value;
   try {

@@ -73,7 +73,7 @@ export interface Verb {
   readonly examples: readonly (readonly [command: string, meaning: string])[];
   /** The meaning of each exit code for this verb. */
   readonly exitCodes: readonly (readonly [code: number, meaning: string])[];
-  /** Runs until it is stopped, or reads whole databases: walrust keeps the memory of this verb low. */
+  /** Runs until it is stopped, or copies whole databases: walrust keeps the memory of this verb low. */
   readonly savesMemory?: true;
   /** @returns the exit code, unless it throws */
   readonly run: (invocation: Invocation) => Promise<number>;

@@ -12,7 +12,6 @@ import { constants } from "node:os";
 import { libcFunctionsOrNull } from "../../env.ts";
 import { WalrustError } from "../../errors.ts";
 import { replaceProcess } from "../memory/replace-process.ts";
-import { ENGINE_OPTIONS } from "../memory/small-engine.ts";
 import { printError } from "../shared/output.ts";
 import { dieWithParent, helperCommandOrNull } from "../shared/parent-death.ts";
 import type { SignalName } from "../shared/verb.ts";
@@ -21,11 +20,8 @@ import type { Command } from "./course-options.ts";
 /** The word that makes this program become an application. Only walrust itself uses it; no help shows it. */
 export const APPLICATION_WORD = "__become-application";
 
-/** Variables that are meant for walrust alone: its engine, and the service manager that started it. */
-const OWN_VARIABLES = new Set([
-  ...Object.keys(ENGINE_OPTIONS),
-  ...["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"],
-]);
+/** Variables of the service manager that are meant for walrust alone. */
+const OWN_VARIABLES = new Set(["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]);
 
 /** The shell's exit code for a program that cannot be started, and the base of those of signals. */
 const NOT_STARTED = 126;

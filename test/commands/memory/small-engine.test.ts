@@ -1,12 +1,20 @@
-/** The restart of a long-lived verb with a small engine: once, by its own path, and never a failure. */
+/** The restart of a verb with a small engine: once, by its own path, and never a failure. */
 import { describe, expect, test } from "bun:test";
 import { copyFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
+import { listVerb } from "../../../src/commands/list.ts";
 import {
   ENGINE_OPTIONS,
   ensureSmallEngine,
   type Restartable,
 } from "../../../src/commands/memory/small-engine.ts";
+import { replicateVerb } from "../../../src/commands/replicate.ts";
+import { restoreVerb } from "../../../src/commands/restore.ts";
+import { serveVerb } from "../../../src/commands/serve.ts";
+import { snapshotVerb } from "../../../src/commands/snapshot.ts";
+import { statusVerb } from "../../../src/commands/status.ts";
+import { syncVerb } from "../../../src/commands/sync.ts";
+import { watchVerb } from "../../../src/commands/watch.ts";
 import { tempFolder } from "../../support/temp.ts";
 
 const COMPILED = "/$bunfs/root/walrust";
@@ -28,6 +36,12 @@ function processWith(parts: Partial<Restartable> = {}): { self: Restartable; sta
   return { self, starts };
 }
 
+test("verbs that run for months and verbs that copy whole databases save memory, and no other", () => {
+  for (const verb of [watchVerb, replicateVerb, serveVerb, snapshotVerb, restoreVerb])
+    expect([verb.name, verb.savesMemory]).toEqual([verb.name, true]);
+  for (const verb of [statusVerb, syncVerb, listVerb]) expect(verb.savesMemory).toBeUndefined();
+});
+
 describe.skipIf(process.platform !== "linux")("ensureSmallEngine", () => {
   test("starts the same program with the same words, and the options in the environment", () => {
     const { self, starts } = processWith();
@@ -39,16 +53,22 @@ describe.skipIf(process.platform !== "linux")("ensureSmallEngine", () => {
     expect(starts).toEqual([{ file: process.execPath, words: ["walrust", "watch", "app.db"], environment }]);
   });
 
-  test("does not start again", () => {
-    const { self, starts } = processWith({ env: ENGINE_OPTIONS });
+  test("does not start again, and hands its options to no child", () => {
+    const { self, starts } = processWith({ env: { PATH: "/bin", ...ENGINE_OPTIONS } });
     ensureSmallEngine(self, COMPILED);
     expect(starts).toEqual([]);
+    expect(self.env).toEqual({ PATH: "/bin" });
   });
 
   test("leaves an option that the user has set", () => {
     const { self, starts } = processWith({ env: { BUN_JSC_forceRAMSize: "1000000" } });
     ensureSmallEngine(self, COMPILED);
-    expect(starts[0]?.environment).toEqual({ ...ENGINE_OPTIONS, BUN_JSC_forceRAMSize: "1000000" });
+    const environment = { ...ENGINE_OPTIONS, BUN_JSC_forceRAMSize: "1000000" };
+    expect(starts[0]?.environment).toEqual(environment);
+    const next = processWith({ env: environment });
+    ensureSmallEngine(next.self, COMPILED);
+    expect(next.starts).toEqual([]);
+    expect(next.self.env).toEqual({ BUN_JSC_forceRAMSize: "1000000" });
   });
 
   test.each([
