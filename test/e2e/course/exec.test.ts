@@ -145,6 +145,7 @@ test.skipIf(!canUnshare)(
     await run.wrote("zombie");
     await run.wrote("reaped");
     expect(watch.stderr).toContain("process");
+    await watch.kill();
   },
   60_000,
 );
