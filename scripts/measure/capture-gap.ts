@@ -95,7 +95,7 @@ function capturesOf(lines: readonly Line[]): number[] {
   return uploads.map(({ time }) => Date.parse(time ?? "")).sort((a, b) => a - b);
 }
 
-/** The longest time between two captures of which at least one lies in the span. */
+/** The longest time between two captures that has a part in the span. */
 function gapMs(captures: readonly number[], { fromMs, untilMs }: Span): number {
   let longest = 0;
   for (const [index, capture] of captures.entries()) {
@@ -184,6 +184,8 @@ async function measure(
   });
   await waitBeside(children, PAUSE_MS);
   const lines = linesOf(watch);
+  // A watch that captures nothing any more has a gap until now.
+  const measuredMs = Date.now();
   for (const { at, bytes = 0, sources, duration_ms = 0 } of lines.filter(isMerge)) {
     const untilMs = Date.parse(at);
     const label = `a merge of ${sources} increments into ${megabytes(bytes)}`;
@@ -191,7 +193,7 @@ async function measure(
   }
   await stopWriter(workspace, writer);
   await workspace.stop(watch, WORK_LIMIT_MS);
-  const captures = capturesOf(lines);
+  const captures = [...capturesOf(lines), measuredMs];
   console.log("| work | length | longest gap |\n| --- | ---: | ---: |");
   for (const span of spans) {
     const seconds = ((span.untilMs - span.fromMs) / 1000).toFixed(1);

@@ -25,8 +25,10 @@ import {
   isRecord,
   type LogContent,
   type LogFile,
+  logAtOrNull,
   logsOrNone,
   markRecords,
+  newestOrNull,
   readLogContent,
   readLogs,
   retireLogs,
@@ -176,16 +178,13 @@ class FolderLogs {
   /** The newest record of the TXIDs of an object that is not void, with a copy of its bytes; or null. */
   findOrNull({ minTxid, maxTxid }: CopiedObject): LoggedCopy | null {
     this.#logs ??= this.#list();
-    const path = this.#logs.findLast(({ firstTxid }) => firstTxid <= minTxid)?.path;
-    if (path === undefined) return null;
-    if (this.#content?.path !== path) this.#content = readLogContent(path);
+    const log = logAtOrNull(this.#logs, minTxid);
+    if (log === null) return null;
+    if (this.#content?.path !== log.path) this.#content = readLogContent(log.path);
     const { bytes, records } = this.#content;
-    const found = records.findLast(
-      ({ file, mark }) => mark !== "void" && file.minTxid === minTxid && file.maxTxid === maxTxid,
-    );
-    if (found === undefined) return null;
-    const { offset, sizeBytes } = found.file;
-    return { file: found.file, bytes: bytes.slice(offset, offset + sizeBytes) };
+    const file = newestOrNull(records, (one) => one.minTxid === minTxid && one.maxTxid === maxTxid);
+    if (file === null) return null;
+    return { file, bytes: bytes.slice(file.offset, file.offset + file.sizeBytes) };
   }
 
   /** Forgets the logs if the folder has changed. @returns whether it has */

@@ -462,13 +462,24 @@ export function findRecordAfterOrNull(folder: string, txid: number): SpoolFile |
 function findOrNull(folder: string, txid: number, isIt: (file: SpoolFile) => boolean): SpoolFile | null {
   for (const one of [join(folder, SENT_FOLDER), folder]) {
     const listed = remembered(listings, one, (version) => ({ version, logs: logsOrNone(one) }));
-    const log = listed?.logs.findLast(({ firstTxid }) => firstTxid <= txid);
-    if (log === undefined) continue;
-    const found = remembered(read, log.path, (version) => ({
-      version,
-      records: readLog(log.path),
-    }))?.records.findLast(({ file, mark }) => mark !== "void" && isIt(file));
-    if (found !== undefined) return found.file;
+    const log = logAtOrNull(listed?.logs ?? [], txid);
+    if (log === null) continue;
+    const content = remembered(read, log.path, (version) => ({ version, records: readLog(log.path) }));
+    const found = newestOrNull(content?.records ?? [], isIt);
+    if (found !== null) return found;
   }
   return null;
+}
+
+/** The log that a TXID lies in, if one of these has it. @param logs oldest first */
+export function logAtOrNull(logs: readonly LogFile[], txid: number): LogFile | null {
+  return logs.findLast(({ firstTxid }) => firstTxid <= txid) ?? null;
+}
+
+/** The newest record that is not void and meets a condition. */
+export function newestOrNull(
+  records: readonly LogRecord[],
+  isIt: (file: SpoolFile) => boolean,
+): SpoolFile | null {
+  return records.findLast(({ file, mark }) => mark !== "void" && isIt(file))?.file ?? null;
 }

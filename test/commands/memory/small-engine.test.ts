@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { copyFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
+import { compactVerb } from "../../../src/commands/compact.ts";
 import { listVerb } from "../../../src/commands/list.ts";
 import {
   ENGINE_OPTIONS,
@@ -14,6 +15,7 @@ import { serveVerb } from "../../../src/commands/serve.ts";
 import { snapshotVerb } from "../../../src/commands/snapshot.ts";
 import { statusVerb } from "../../../src/commands/status.ts";
 import { syncVerb } from "../../../src/commands/sync.ts";
+import { verifyVerb } from "../../../src/commands/verify.ts";
 import { watchVerb } from "../../../src/commands/watch.ts";
 import { tempFolder } from "../../support/temp.ts";
 
@@ -36,10 +38,14 @@ function processWith(parts: Partial<Restartable> = {}): { self: Restartable; sta
   return { self, starts };
 }
 
-test("verbs that run for months and verbs that copy whole databases save memory, and no other", () => {
+test("verbs that run for months and verbs that copy whole databases save memory", () => {
   for (const verb of [watchVerb, replicateVerb, serveVerb, snapshotVerb, restoreVerb])
     expect([verb.name, verb.savesMemory]).toEqual([verb.name, true]);
-  for (const verb of [statusVerb, syncVerb, listVerb]) expect(verb.savesMemory).toBeUndefined();
+});
+
+test("verbs of a moment start once", () => {
+  for (const verb of [statusVerb, syncVerb, listVerb, verifyVerb, compactVerb])
+    expect([verb.name, verb.savesMemory]).toEqual([verb.name, undefined]);
 });
 
 describe.skipIf(process.platform !== "linux")("ensureSmallEngine", () => {
